@@ -1,0 +1,33 @@
+"""Hooks of the user's around enqueueing and running. Two onions, composed once; nothing is paid for absent hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+__all__ = ["Middleware"]
+
+
+class Middleware:
+    """Override what you need; any object with some of these methods will do as well.
+
+    Middleware run in declared order, the first one outermost. An error of a hook's own fails the enqueue or the
+    attempt and names the hook.
+    """
+
+    def around_enqueue(self, message: Any, call_next: Callable[[Any], Any]) -> Any:
+        """Called with each `Message` before it is sealed and sent; return `call_next(message)`, or a TaskResult of
+        your own to send nothing.
+        """
+        return call_next(message)
+
+    async def around_run(self, context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Called around each run with its `TaskContext`; return `await call_next(context)`, or a value of your own."""
+        return await call_next(context)
+
+    def on_error(self, exc: BaseException, where: str) -> None:
+        """A fault of a worker's part or of the broker (not of a task); `where` names the part."""
+
+    def ready(self, worker: Any) -> bool:
+        """Asked before each fetch; False postpones it for a moment."""
+        return True
