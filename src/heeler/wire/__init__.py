@@ -1,0 +1,5 @@
+"""Wire formats: how a message becomes an envelope and back."""
+
+from heeler.wire.native import NativeFormat
+
+__all__ = ["NativeFormat"]
