@@ -1,0 +1,165 @@
+"""Administration of the memory broker's queues and dead letters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import dropwhile, islice
+
+from heeler.brokers.memory.dead_letters import Parked
+from heeler.brokers.memory.job import Job, current_record
+from heeler.brokers.memory.publish import arrive
+from heeler.brokers.memory.queue import MemoryQueue
+from heeler.brokers.memory.state import MemoryState
+from heeler.contracts import JobState, QueueAdmin, QueueSize
+from heeler.model import Arrival, DeadLetter, Notice, ResultRecord, TaskStatus
+
+__all__ = ["MemoryQueueAdmin"]
+
+
+class MemoryQueueAdmin(QueueAdmin):
+    """Reads and tidies the broker's tables."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    async def sizes(self, queues: Sequence[str] | None = None) -> list[QueueSize]:
+        state = self._state
+        with state.lock:
+            now = state.clock.time()
+            state.bring_all_back(now)
+            running = Counter(job.envelope.queue for job in state.leased.values())
+            dead = Counter(parked.letter.queue for parked in state.dead.find(None, None, None, now))
+            names = sorted({*state.queues, *dead}) if queues is None else queues
+            sizes = []
+            for name in names:
+                queue = state.queues.get(name) or MemoryQueue(name)
+                sizes.append(
+                    QueueSize(
+                        queue=name,
+                        waiting=queue.waiting(),
+                        scheduled=len(queue.timetable),
+                        running=running[name],
+                        dead=dead[name],
+                        paused=queue.paused,
+                        oldest=_oldest(queue, now),
+                    )
+                )
+            state.finish()
+            return sizes
+
+    async def list_jobs(
+        self, state: JobState, queue: str | None = None, limit: int = 100, after: str | None = None
+    ) -> list[ResultRecord]:
+        tables = self._state
+        with tables.lock:
+            tables.bring_all_back(tables.clock.time())
+            names = sorted(tables.queues) if queue is None else [name for name in (queue,) if name in tables.queues]
+            jobs = [job for name in names for job in _in_state(tables, tables.queues[name], state)]
+            ids = [job.envelope.id for job in jobs]
+            # One that has left this state meanwhile went by the front, and all before it: begin at the front again.
+            start = ids.index(after) + 1 if after in ids else 0
+            tables.finish()
+            return [current_record(job) for job in jobs[start : start + limit]]
+
+    async def peek(self, queue: str, limit: int = 1) -> list[ResultRecord]:
+        return await self.list_jobs("waiting", queue, limit)
+
+    async def purge(self, queue: str, *, scheduled: bool = False) -> int:
+        state = self._state
+        with state.lock:
+            now = state.clock.time()
+            state.bring_all_back(now)
+            there = state.queues.get(queue)
+            jobs = [] if there is None else there.waiting_jobs() + (there.timetable.jobs() if scheduled else [])
+            arrivals: list[Arrival] = []
+            for job in jobs:
+                state.withdraw(job)
+                arrivals += state.end_unrun(job, f"dropped by a purge of the queue {queue}", now)
+            arrive(state, arrivals, now)
+            state.finish()
+            return len(jobs)
+
+    async def pause(self, queue: str) -> None:
+        with self._state.lock:
+            self._state.queue(queue).paused = True
+
+    async def resume(self, queue: str) -> None:
+        state = self._state
+        with state.lock:
+            resumed = state.queue(queue)
+            resumed.paused = False
+            state.bring_back((resumed,), state.clock.time())
+            state.idle.wake(resumed, resumed.waiting())
+            state.finish()
+
+    async def dead_letters(
+        self, queue: str | None = None, task: str | None = None, limit: int = 100, after: str | None = None
+    ) -> list[DeadLetter]:
+        state = self._state
+        with state.lock:
+            found = [parked.letter for parked in state.dead.find(None, queue, task, state.clock.time())]
+        found.reverse()
+        if after is not None and any(letter.id == after for letter in found):
+            return list(islice(dropwhile(lambda letter: letter.id != after, found), 1, limit + 1))
+        return found[:limit]
+
+    async def dead_letter(self, id: str) -> DeadLetter | None:
+        state = self._state
+        with state.lock:
+            parked = state.dead.get(id, state.clock.time())
+            return parked.letter if parked is not None else None
+
+    async def redrive(
+        self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
+    ) -> int:
+        state = self._state
+        with state.lock:
+            now = state.clock.time()
+            count = sum(_redrive(state, parked, now) for parked in state.dead.find(ids, queue, task, now))
+            state.finish()
+            return count
+
+    async def purge_dead(
+        self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
+    ) -> int:
+        state = self._state
+        with state.lock:
+            found = list(state.dead.find(ids, queue, task, state.clock.time()))
+            for parked in found:
+                state.dead.remove(parked.letter.id)
+            return len(found)
+
+
+def _redrive(state: MemoryState, parked: Parked, now: float) -> bool:
+    """Whether the job went back: not if it is no envelope, or if another job has its id by now."""
+    envelope = parked.letter.envelope
+    if envelope is None or envelope.id in state.jobs:
+        return False
+    state.dead.remove(envelope.id)
+    state.ended.remove(envelope.id)
+    job = state.jobs[envelope.id] = Job(
+        envelope=envelope,
+        sequence=state.next_sequence(),
+        epoch=parked.epoch,
+        since=now,
+        expires_at=now + envelope.expires_in if envelope.expires_in is not None else None,
+    )
+    state.enqueue(job)
+    if state.news.heard(envelope):
+        state.news.tell(envelope, Notice(id=envelope.id, status=TaskStatus.READY, record=current_record(job)))
+    return True
+
+
+def _in_state(tables: MemoryState, queue: MemoryQueue, state: JobState) -> list[Job]:
+    if state == "waiting":
+        return queue.waiting_jobs()
+    if state == "scheduled":
+        return queue.timetable.jobs()
+    running = [job for job in tables.leased.values() if job.envelope.queue == queue.name]
+    return sorted(running, key=lambda job: (-job.envelope.priority, job.sequence))
+
+
+def _oldest(queue: MemoryQueue, now: float) -> float | None:
+    since = queue.oldest()
+    return max(0.0, now - since) if since is not None else None

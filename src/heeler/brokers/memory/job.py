@@ -1,0 +1,77 @@
+"""What the memory broker knows of one job that has not ended, and how that reads as a record."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from heeler.model import Envelope, ResultRecord, RunReport, TaskStatus
+
+__all__ = ["Job", "Phase", "current_record", "reported_record"]
+
+
+class Phase(enum.Enum):
+    """Where a job is; exactly one table of the broker finds it there."""
+
+    WAITING = "WAITING"  # in a line of its queue
+    SCHEDULED = "SCHEDULED"  # in its queue's timetable
+    LEASED = "LEASED"
+    OVER = "OVER"  # ended: a line or timetable may still hold a stale entry of it
+
+
+class Job(msgspec.Struct, gc=False, eq=False, kw_only=True):
+    """One job. `epoch` is that of its last lease.
+
+    `held`: the holder of that lease has not ended it. A lease that ran out stays held until the next one begins,
+    so its holder may still settle or renew; only then is it lost. `started`, `reported` and `lease_until` belong
+    to that lease.
+    """
+
+    envelope: Envelope
+    sequence: int
+    epoch: int
+    since: float  # when it could start first, or again after a retry
+    attempts: int = 0
+    crashes: int = 0
+    suspect: bool = False
+    note: bytes = b""
+    due_at: float | None = None
+    expires_at: float | None = None
+    phase: Phase = Phase.WAITING
+    held: bool = False
+    started: bool = False
+    reported: bool = False
+    cancelled: bool = False
+    lease_until: float = 0.0
+    ticket: int = 0  # which of its entries in a line's heap is the valid one
+    record: ResultRecord | None = None  # what runs left behind; None while nothing is known beyond the envelope
+
+
+def current_record(job: Job) -> ResultRecord:
+    """The record of a job that has not ended, as a reader sees it now."""
+    running = job.reported and job.phase is Phase.LEASED
+    return msgspec.structs.replace(
+        job.record if job.record is not None else ResultRecord(envelope=job.envelope),
+        status=TaskStatus.RUNNING if running else TaskStatus.READY,
+        attempts=job.attempts,
+        crashes=job.crashes,
+        next_at=job.due_at if job.phase is Phase.SCHEDULED else None,
+    )
+
+
+def reported_record(job: Job, report: RunReport) -> ResultRecord:
+    """The record after a run has reported: what the report leaves out stays as it was."""
+    record = job.record if job.record is not None else ResultRecord(envelope=job.envelope)
+    workers = record.worker_ids
+    if report.worker_id and (not workers or workers[-1] != report.worker_id):
+        workers = (*workers, report.worker_id)
+    return msgspec.structs.replace(
+        record,
+        started_at=record.started_at if record.started_at is not None else report.started_at,
+        last_attempted_at=report.started_at if report.started_at is not None else record.last_attempted_at,
+        worker_ids=workers,
+        fraction=report.fraction if report.fraction is not None else record.fraction,
+        message=report.message if report.message is not None else record.message,
+        saved=report.saved if report.saved is not None else record.saved,
+    )

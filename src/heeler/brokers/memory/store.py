@@ -1,0 +1,107 @@
+"""The memory broker as a result store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heeler.brokers.memory.job import Job, Phase, current_record
+from heeler.brokers.memory.news import Mailbox
+from heeler.brokers.memory.publish import arrive
+from heeler.brokers.memory.state import MemoryState
+from heeler.clock import new_id
+from heeler.contracts import CancelAnswer, Inbox, ResultStore
+from heeler.model import Notice, ResultRecord, TaskStatus
+
+__all__ = ["MemoryResultStore"]
+
+
+class MemoryInbox(Inbox):
+    """A mailbox of notices under an address."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self.address = f"memory:{new_id()}"
+        self._state = state
+        self._mailbox: Mailbox[Notice] = Mailbox()
+        with state.lock:
+            state.news.open(self.address, self._mailbox)
+
+    async def watch(self, ids: Sequence[str]) -> list[ResultRecord | None]:
+        with self._state.lock:
+            for job_id in ids:
+                self._state.news.watch(self.address, job_id)
+            return _records(self._state, ids)
+
+    async def unwatch(self, ids: Sequence[str]) -> None:
+        with self._state.lock:
+            for job_id in ids:
+                self._state.news.unwatch(self.address, job_id)
+
+    async def receive(self) -> list[Notice]:
+        return await self._mailbox.receive()
+
+    async def close(self) -> None:
+        with self._state.lock:
+            self._state.news.close(self.address)
+
+
+class MemoryResultStore(ResultStore):
+    """Records of live and ended jobs, read from the broker's own tables."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    async def get(self, ids: Sequence[str]) -> list[ResultRecord | None]:
+        with self._state.lock:
+            return _records(self._state, ids)
+
+    async def inbox(self) -> Inbox:
+        return MemoryInbox(self._state)
+
+    async def forget(self, ids: Sequence[str]) -> int:
+        with self._state.lock:
+            now = self._state.clock.time()
+            return sum(self._state.ended.forget(job_id, now) for job_id in ids)
+
+    async def cancel(self, ids: Sequence[str]) -> list[CancelAnswer]:
+        state = self._state
+        with state.lock:
+            now = state.clock.time()
+            answers = [_cancel(state, job_id, now) for job_id in ids]
+            state.finish()
+            return answers
+
+
+def _records(state: MemoryState, ids: Sequence[str]) -> list[ResultRecord | None]:
+    now = state.clock.time()
+    state.bring_back((), now)
+    records: list[ResultRecord | None] = []
+    for job_id in ids:
+        job = state.jobs.get(job_id)
+        if job is not None:
+            records.append(current_record(job))
+        else:
+            ended = state.ended.get(job_id, now)
+            records.append(ended.record if ended is not None else None)
+    state.finish()
+    return records
+
+
+def _cancel(state: MemoryState, id: str, now: float) -> CancelAnswer:
+    job = state.jobs.get(id)
+    if job is not None:
+        if _runs(job, now):
+            job.cancelled = True
+            return CancelAnswer.REQUESTED
+        state.withdraw(job)
+        arrive(state, state.end_unrun(job, "cancelled before it started", now), now)
+        return CancelAnswer.CANCELLED
+    ended = state.ended.get(id, now)
+    if ended is None:
+        return CancelAnswer.NOT_FOUND
+    if ended.record is not None and ended.record.status is TaskStatus.CANCELLED:
+        return CancelAnswer.CANCELLED
+    return CancelAnswer.ENDED
+
+
+def _runs(job: Job, now: float) -> bool:
+    return job.phase is Phase.LEASED and job.lease_until > now
