@@ -1,0 +1,121 @@
+"""Queues and dead letters for people and programs: the broker's administration, from sync and async code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from heeler.connections import Connections
+from heeler.contracts import JobState, QueueAdmin, QueueSize
+from heeler.errors import ConfigurationError
+from heeler.model import DeadLetter, ResultRecord
+
+__all__ = ["DeadLetters", "Queues"]
+
+T = TypeVar("T")
+
+
+class _Administration:
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def _run(self, ask: Callable[[QueueAdmin], Coroutine[Any, Any, T]]) -> T:
+        return self._connections.io.run(self._asked(ask))
+
+    async def _arun(self, ask: Callable[[QueueAdmin], Coroutine[Any, Any, T]]) -> T:
+        return await self._connections.io.arun(self._asked(ask))
+
+    async def _asked(self, ask: Callable[[QueueAdmin], Coroutine[Any, Any, T]]) -> T:
+        broker = await self._connections.opened()
+        if broker.admin is None:
+            raise ConfigurationError(f"{self._connections.shown_url} offers no administration of queues")
+        return await ask(broker.admin)
+
+
+class Queues(_Administration):
+    """`app.queues`: sizes, looking, purging, pausing. Each method has an async twin with the prefix `a`."""
+
+    def sizes(self, queues: Sequence[str] | None = None) -> list[QueueSize]:
+        """How many jobs of each queue are where; None means all known queues."""
+        return self._run(lambda admin: admin.sizes(queues))
+
+    async def asizes(self, queues: Sequence[str] | None = None) -> list[QueueSize]:
+        return await self._arun(lambda admin: admin.sizes(queues))
+
+    def list_jobs(
+        self, state: JobState, queue: str | None = None, limit: int = 100, after: str | None = None
+    ) -> list[ResultRecord]:
+        """Jobs that are waiting, scheduled or running; `after` is the id that ended the last page."""
+        return self._run(lambda admin: admin.list_jobs(state, queue, limit, after))
+
+    async def alist_jobs(
+        self, state: JobState, queue: str | None = None, limit: int = 100, after: str | None = None
+    ) -> list[ResultRecord]:
+        return await self._arun(lambda admin: admin.list_jobs(state, queue, limit, after))
+
+    def peek(self, queue: str, limit: int = 1) -> list[ResultRecord]:
+        """The jobs that would start next; changes nothing."""
+        return self._run(lambda admin: admin.peek(queue, limit))
+
+    async def apeek(self, queue: str, limit: int = 1) -> list[ResultRecord]:
+        return await self._arun(lambda admin: admin.peek(queue, limit))
+
+    def purge(self, queue: str, *, scheduled: bool = False) -> int:
+        """Drop the waiting jobs (and the scheduled ones); how many. They end CANCELLED."""
+        return self._run(lambda admin: admin.purge(queue, scheduled=scheduled))
+
+    async def apurge(self, queue: str, *, scheduled: bool = False) -> int:
+        return await self._arun(lambda admin: admin.purge(queue, scheduled=scheduled))
+
+    def pause(self, queue: str) -> None:
+        """Start no job of the queue until `resume`; what runs goes on."""
+        self._run(lambda admin: admin.pause(queue))
+
+    async def apause(self, queue: str) -> None:
+        await self._arun(lambda admin: admin.pause(queue))
+
+    def resume(self, queue: str) -> None:
+        self._run(lambda admin: admin.resume(queue))
+
+    async def aresume(self, queue: str) -> None:
+        await self._arun(lambda admin: admin.resume(queue))
+
+
+class DeadLetters(_Administration):
+    """`app.dead_letters`: the jobs that were given up. Each method has an async twin with the prefix `a`."""
+
+    def list(
+        self, queue: str | None = None, task: str | None = None, limit: int = 100, after: str | None = None
+    ) -> list[DeadLetter]:
+        """Newest first; `after` is the id that ended the last page."""
+        return self._run(lambda admin: admin.dead_letters(queue, task, limit, after))
+
+    async def alist(
+        self, queue: str | None = None, task: str | None = None, limit: int = 100, after: str | None = None
+    ) -> Sequence[DeadLetter]:
+        return await self._arun(lambda admin: admin.dead_letters(queue, task, limit, after))
+
+    def show(self, id: str) -> DeadLetter | None:
+        """One dead letter with the errors of all its attempts; None if there is none of that id."""
+        return self._run(lambda admin: admin.dead_letter(id))
+
+    async def ashow(self, id: str) -> DeadLetter | None:
+        return await self._arun(lambda admin: admin.dead_letter(id))
+
+    def redrive(self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None) -> int:
+        """Put dead letters back on their queues as new; how many. Nothing given means every one."""
+        return self._run(lambda admin: admin.redrive(ids, queue=queue, task=task))
+
+    async def aredrive(
+        self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
+    ) -> int:
+        return await self._arun(lambda admin: admin.redrive(ids, queue=queue, task=task))
+
+    def purge(self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None) -> int:
+        """Drop dead letters for good; how many. Nothing given means every one."""
+        return self._run(lambda admin: admin.purge_dead(ids, queue=queue, task=task))
+
+    async def apurge(
+        self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
+    ) -> int:
+        return await self._arun(lambda admin: admin.purge_dead(ids, queue=queue, task=task))

@@ -1,0 +1,181 @@
+"""The one broker, and the one store, that everything of an app in this process shares; opened at first use.
+
+After a fork the child gets a broker of its own at its first use; what it inherited is kept untouched, because
+its sockets and files belong to the parent as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from heeler.clock import Clock
+from heeler.contracts import Broker, ResultStore
+from heeler.errors import ConfigurationError
+from heeler.forks import call_in_child
+from heeler.io_thread import IoThread
+from heeler.url import BrokerUrl
+
+__all__ = ["NO_STORE", "Connections", "known_schemes"]
+
+NO_STORE = "none://"
+
+# Scheme → the function that makes a broker of a parsed URL. Loaded only when asked for; third parties add theirs
+# by the entry point group "heeler.brokers".
+_BROKERS = {
+    "eager": "heeler.brokers.memory.eager:eager_from_url",
+    "memory": "heeler.brokers.memory:from_url",
+    "sqlite": "heeler.brokers.sqlite:from_url",
+}
+
+
+def known_schemes() -> list[str]:
+    """The URL schemes of all brokers that are installed."""
+    return sorted({*_BROKERS, *(point.name for point in entry_points(group="heeler.brokers"))})
+
+
+def _broker_maker(scheme: str) -> Callable[..., Broker]:
+    if scheme in _BROKERS:
+        module, _, name = _BROKERS[scheme].partition(":")
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    for point in entry_points(group="heeler.brokers", name=scheme):
+        return point.load()  # type: ignore[no-any-return]
+    raise ConfigurationError(
+        f"unknown broker scheme {scheme!r}; known are {', '.join(f'{name}://' for name in known_schemes())}"
+    )
+
+
+class Connections:
+    """Opens, shares and closes the broker of an app.
+
+    `broker` is a URL or a broker object; `results` likewise, None for the broker's own store, "none://" for none.
+    Raises ConfigurationError at once for a URL that no broker understands; the first I/O is at `opened`.
+    """
+
+    def __init__(
+        self,
+        broker: str | Broker,
+        results: str | ResultStore | None,
+        *,
+        clock: Clock,
+        namespace: str,
+        logger: logging.Logger,
+    ) -> None:
+        self.io = IoThread()
+        self.clock = clock
+        self.namespace = namespace
+        self.logger = logger
+        self._given_broker = broker
+        self._given_results = results
+        self.broker = self._make_broker()
+        """The broker, perhaps not open yet; in a forked child another one than in the parent."""
+        self._opened = False
+        self._opening: asyncio.Lock | None = None
+        self._parked: list[Any] = []
+        self._closed = False
+        call_in_child(self._forget_parent)
+
+    def _make_broker(self) -> Broker:
+        given = self._given_broker
+        if isinstance(given, Broker):
+            self.io = given.io
+            broker = given
+        elif isinstance(given, str):
+            url = BrokerUrl.parse(given)
+            broker = _broker_maker(url.scheme)(url, io=self.io, clock=self.clock, namespace=self.namespace)
+        else:
+            raise ConfigurationError(f"broker must be a URL or a Broker, got {type(given).__name__}")
+        self.store = self._choose_store(broker)
+        return broker
+
+    def _choose_store(self, broker: Broker) -> ResultStore | None:
+        results = self._given_results
+        if results is None or results is broker.store or results == self._given_broker:
+            return broker.store
+        if results == NO_STORE:
+            return None
+        shown = BrokerUrl.parse(results).redacted if isinstance(results, str) else type(results).__name__
+        raise ConfigurationError(
+            f"results={shown}: this broker keeps the results itself, in the same step as the end of a job; leave "
+            f"`results` out, or give {NO_STORE} to store none"
+        )
+
+    @property
+    def shown_url(self) -> str:
+        """The broker for people: its URL without the password, or its class."""
+        given = self._given_broker
+        return BrokerUrl.parse(given).redacted if isinstance(given, str) else type(given).__name__
+
+    @property
+    def scheme(self) -> str | None:
+        """The scheme of the broker's URL; None where the broker was given as an object."""
+        given = self._given_broker
+        return BrokerUrl.parse(given).scheme if isinstance(given, str) else None
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened
+
+    def _forget_parent(self) -> None:
+        """In a forked child: what was inherited is neither used nor closed, a new broker takes its place."""
+        self._parked.append((self.broker, self._opening))
+        self._opened = False
+        self._opening = None
+        if isinstance(self._given_broker, str):
+            self.io = IoThread()
+            self.broker = self._make_broker()
+
+    async def opened(self) -> Broker:
+        """The open broker; on the I/O thread. Raises BrokerUnavailable or ConfigurationError."""
+        if self._opened:
+            return self.broker
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if not self._opened:
+                self._refuse_if_closed()
+                await self.broker.open()
+                self._opened = True
+        return self.broker
+
+    def opened_blocking(self) -> Broker:
+        """The open broker, for a caller without a loop."""
+        if not self._opened:
+            self.io.run(self.opened())
+        return self.broker
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ConfigurationError("this app is closed; use a new Heeler, or leave out the close()")
+
+    def needed_store(self) -> ResultStore:
+        """The result store. Raises ConfigurationError where the app has none."""
+        if self.store is None:
+            raise ConfigurationError(
+                f"this app stores no results (broker {self.shown_url}, results={NO_STORE}), so there is nothing to "
+                f"read or wait for"
+            )
+        return self.store
+
+    async def _close(self) -> None:
+        if self._opened:
+            self._opened = False
+            await self.broker.close()
+
+    def close(self) -> None:
+        """Close the broker and end the I/O thread; harmless twice."""
+        self._closed = True
+        if self.io.started:
+            self.io.run(self._close())
+            self.io.close()
+
+    async def aclose(self) -> None:
+        """`close` from async code."""
+        self._closed = True
+        if self.io.started:
+            await self.io.arun(self._close())
+            await asyncio.to_thread(self.io.close)

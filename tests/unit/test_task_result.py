@@ -1,0 +1,354 @@
+"""The handle: waiting, following, cancelling, and what it says of a job's end."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from heeler import (
+    Heeler,
+    Reject,
+    ResultExpired,
+    ResultNotFound,
+    ResultTimeout,
+    Retry,
+    TaskCancelled,
+    TaskContext,
+    TaskFailed,
+    TaskStatus,
+    aas_completed,
+    agather,
+    as_completed,
+    gather,
+)
+from heeler.testing.manual_clock import ManualClock
+
+
+class Broken(Exception):
+    def __init__(self, code: int, word: str) -> None:
+        super().__init__(code, word)
+        self.code = code
+
+
+@pytest.fixture
+def tasks(app):
+    @app.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    @app.task(name="fail")
+    async def fail() -> None:
+        raise Broken(7, "pipe")
+
+    @app.task(name="hold")
+    async def hold() -> None:
+        await asyncio.Event().wait()
+
+    return app.tasks
+
+
+def test_get_waits_and_returns_the_value(app, tasks):
+    with app.worker():
+        result = tasks["add"].enqueue(2, 3)
+
+        assert result.get(timeout=10) == 5
+        assert result.status is TaskStatus.SUCCESSFUL
+        assert result.return_value == 5
+        assert result.attempts == 1
+        assert result.enqueued_at <= result.started_at <= result.finished_at
+        assert result.last_attempted_at == result.started_at
+        assert len(result.worker_ids) == 1
+
+
+async def test_aget_does_the_same_from_async_code(app, tasks):
+    with app.worker():
+        assert await (await tasks["add"].aenqueue(2, 3)).aget(timeout=10) == 5
+
+
+def test_a_failure_carries_the_error_and_its_cause(app, tasks):
+    with app.worker():
+        result = tasks["fail"].enqueue()
+        with pytest.raises(TaskFailed) as caught:
+            result.get(timeout=10)
+
+    error = caught.value
+    assert error.exception_class_path == f"{__name__}.Broken"
+    assert "Broken" in error.traceback
+    assert error.attempts == 1
+    assert isinstance(error.__cause__, Broken)
+    assert error.__cause__.code == 7
+    assert result.last_error.exception_class_path == error.exception_class_path
+    with pytest.raises(ValueError, match="ended FAILED"):
+        _ = result.return_value
+
+
+def test_join_waits_without_raising(app, tasks):
+    with app.worker():
+        result = tasks["fail"].enqueue()
+        result.join(timeout=10)
+
+    assert result.status is TaskStatus.FAILED
+
+
+def test_a_wait_that_takes_too_long_is_a_timeout_error_and_leaves_the_job(app, tasks):
+    result = tasks["add"].enqueue(1, 2)
+
+    with pytest.raises(TimeoutError) as caught:
+        result.get(timeout=0.01)
+    assert isinstance(caught.value, ResultTimeout)
+    with app.worker():
+        assert result.get(timeout=10) == 3
+
+
+def test_a_return_value_that_is_not_there_yet_is_a_value_error(tasks):
+    with pytest.raises(ValueError, match="not finished"):
+        _ = tasks["add"].enqueue(1, 2).return_value
+
+
+def test_a_result_is_found_by_its_id_from_another_app(app, tasks):
+    result = tasks["add"].enqueue(1, 2)
+
+    with Heeler(broker=app.connections.broker) as other:
+        found = other.get_result(result.id)
+        assert (found.name, found.status) == ("add", TaskStatus.READY)
+        with app.worker():
+            assert found.get(timeout=10) == 3
+        assert tasks["add"].get_result(result.id).return_value == 3
+
+
+def test_an_unknown_id_is_not_found(app, tasks):
+    with pytest.raises(ResultNotFound, match="no job 'nobody'"):
+        app.get_result("nobody")
+    with pytest.raises(ResultNotFound, match="not of fail"):
+        tasks["fail"].get_result(tasks["add"].enqueue(1, 2).id)
+
+
+def test_forget_drops_the_record(app, tasks):
+    with app.worker():
+        result = tasks["add"].enqueue(1, 2)
+        result.get(timeout=10)
+    result.forget()
+
+    with pytest.raises(ResultNotFound):
+        result.refresh()
+
+
+def test_a_result_is_kept_for_its_ttl():
+    clock = ManualClock()
+    with Heeler("memory://", clock=clock) as app:
+
+        @app.task(name="noop", result_ttl=timedelta(minutes=1))
+        async def noop() -> None: ...
+
+        with app.worker():
+            result = noop.enqueue()
+            result.join(timeout=10)
+        result.refresh()
+        clock.advance(61)
+
+        with pytest.raises(ResultExpired):
+            result.refresh()
+
+
+def test_an_ignored_result_cannot_be_waited_for(app):
+    @app.task(name="quiet", ignore_result=True)
+    def quiet() -> None: ...
+
+    with pytest.raises(ResultNotFound, match="ignore_result"):
+        quiet.enqueue().get(timeout=1)
+
+
+def test_a_waiting_job_is_cancelled_at_once(app, tasks):
+    result = tasks["add"].enqueue(1, 2)
+
+    assert result.cancel() is True
+    assert result.cancel() is True
+    with pytest.raises(TaskCancelled):
+        result.get(timeout=10)
+    assert result.status is TaskStatus.CANCELLED
+
+
+def test_a_running_job_is_told_to_stop(app, tasks):
+    with app.worker():
+        result = tasks["hold"].using(reports="all").enqueue()
+        for report in result.reports(timeout=10):
+            if report.kind == "running":
+                break
+
+        assert result.cancel() is True
+        with pytest.raises(TaskCancelled):
+            result.get(timeout=10)
+
+
+def test_what_has_ended_is_not_cancelled(app, tasks):
+    with app.worker():
+        result = tasks["add"].enqueue(1, 2)
+        result.get(timeout=10)
+
+        assert result.cancel() is False
+        assert result.status is TaskStatus.SUCCESSFUL
+
+
+def test_reports_follow_a_job_to_its_end(app):
+    go_on = threading.Event()
+
+    @app.task(name="steps", takes_context=True, retry=Retry(2, delay=0))
+    def steps(context: TaskContext) -> str:
+        if context.attempt == 1:
+            raise ValueError("once")
+        context.progress(0.5, "half")
+        go_on.wait(10)
+        return "done"
+
+    with app.worker():
+        kinds = []
+        for report in steps.using(reports="all").enqueue().reports(timeout=10):
+            kinds.append(report.kind)
+            if report.kind == "progress":
+                assert (report.fraction, report.message, report.attempt) == (0.5, "half", 2)
+                go_on.set()
+
+    assert kinds[0] == "sent"
+    assert kinds[-1] == "finished"
+    assert "progress" in kinds
+
+
+async def test_areports_follow_a_job_too(app, tasks):
+    with app.worker():
+        result = await tasks["add"].aenqueue(1, 2)
+        kinds = [report.kind async for report in result.areports(timeout=10)]
+
+    assert kinds[0] == "sent"
+    assert kinds[-1] == "finished"
+
+
+def test_a_saved_value_is_readable_while_running_and_is_the_result_of_none(app):
+    saved = threading.Event()
+    go_on = threading.Event()
+
+    @app.task(name="keep", takes_context=True)
+    def keep(context: TaskContext) -> None:
+        context.save({"step": 1})
+        saved.set()
+        go_on.wait(10)
+
+    with app.worker():
+        result = keep.enqueue()
+        for report in result.reports(timeout=10):
+            if report.kind in ("running", "progress"):
+                result.refresh()
+                if result.saved is not None:
+                    assert result.saved == {"step": 1}
+                    go_on.set()
+
+        assert result.get(timeout=10) == {"step": 1}
+
+
+def test_done_callbacks_are_called_with_the_handle(app, tasks):
+    ended = threading.Event()
+    seen = []
+
+    def done(result):
+        seen.append(result.return_value)
+        ended.set()
+
+    with app.worker():
+        tasks["add"].enqueue(1, 2).add_done_callback(done)
+        assert ended.wait(10)
+
+    assert seen == [3]
+
+
+def test_gather_returns_values_in_order(app, tasks):
+    with app.worker():
+        results = tasks["add"].enqueue_many([(n, n) for n in range(50)])
+
+        assert gather(results, timeout=10) == [2 * n for n in range(50)]
+        assert gather([]) == []
+
+
+def test_gather_raises_the_first_failure_or_returns_it(app, tasks):
+    with app.worker():
+        results = [tasks["add"].enqueue(1, 1), tasks["fail"].enqueue(), tasks["add"].enqueue(2, 2)]
+        with pytest.raises(TaskFailed):
+            gather(results, timeout=10)
+
+        values = gather(results, timeout=10, return_exceptions=True)
+
+    assert (values[0], values[2]) == (2, 4)
+    assert isinstance(values[1], TaskFailed)
+
+
+def test_gather_that_takes_too_long_returns_what_there_is(app, tasks):
+    with app.worker():
+        quick = tasks["add"].enqueue(1, 1)
+        quick.get(timeout=10)
+        slow = tasks["hold"].enqueue()
+
+        values = gather([quick, slow], timeout=0.05, return_exceptions=True)
+        slow.cancel()
+
+    assert values[0] == 2
+    assert isinstance(values[1], ResultTimeout)
+
+
+async def test_agather_does_the_same_from_async_code(app, tasks):
+    with app.worker():
+        results = await tasks["add"].aenqueue_many([(n, 1) for n in range(5)])
+
+        assert await agather(results, timeout=10) == [1, 2, 3, 4, 5]
+
+
+def test_as_completed_gives_each_as_it_ends(app, tasks):
+    with app.worker():
+        slow = tasks["hold"].enqueue()
+        quick = tasks["add"].enqueue(1, 2)
+
+        ended = as_completed([slow, quick], timeout=10)
+        assert next(ended) == quick
+        slow.cancel()
+        assert next(ended) == slow
+
+
+async def test_aas_completed_does_the_same_from_async_code(app, tasks):
+    with app.worker():
+        results = await tasks["add"].aenqueue_many([(n, 1) for n in range(5)])
+
+        assert {result.return_value async for result in aas_completed(results, timeout=10)} == {1, 2, 3, 4, 5}
+
+
+def test_as_completed_ends_with_a_timeout(app, tasks):
+    with pytest.raises(ResultTimeout):
+        list(as_completed([tasks["add"].enqueue(1, 2)], timeout=0.01))
+
+
+def test_a_thousand_waiters_cost_one_listener(app, tasks):
+    opened = []
+    store = app.connections.needed_store()
+    original = store.inbox
+
+    async def counted():
+        opened.append(1)
+        return await original()
+
+    store.inbox = counted
+    results = tasks["add"].enqueue_many([(n, 0) for n in range(1000)])
+    with ThreadPoolExecutor(50) as pool, app.worker():
+        values = list(pool.map(lambda result: result.get(timeout=30), results))
+
+    assert values == list(range(1000))
+    assert len(opened) == 1
+
+
+def test_a_rejected_job_names_the_reason(app):
+    @app.task(name="refuse", retry=Retry(5))
+    def refuse() -> None:
+        raise Reject("not today")
+
+    with app.worker(), pytest.raises(TaskFailed, match="not today") as caught:
+        refuse.enqueue().get(timeout=10)
+
+    assert caught.value.exception_class_path == "heeler.errors.Rejected"
+    assert app.dead_letters.list()[0].task == "refuse"
