@@ -1,0 +1,1 @@
+"""The worker: small parts, one file each; `worker.py` builds them."""

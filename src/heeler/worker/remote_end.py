@@ -1,0 +1,61 @@
+"""How a run in a child process ended: as an outcome, and as what its middleware and callbacks see of that."""
+
+from __future__ import annotations
+
+from heeler.error_records import rebuild_error
+from heeler.errors import InvalidArguments, Reject, RetryLater, TaskFailed, WorkerCrashed
+from heeler.worker.outcome import (
+    Cancelled,
+    Crashed,
+    Expired,
+    Outcome,
+    Raised,
+    RejectedByTask,
+    Released,
+    RetryRequested,
+    Returned,
+    Unknown,
+    Unreadable,
+)
+from heeler.worker.remote_messages import (
+    RemoteRaised,
+    RemoteRejected,
+    RemoteReply,
+    RemoteRetryLater,
+    RemoteReturned,
+)
+
+__all__ = ["error_of", "outcome_of"]
+
+
+def outcome_of(reply: RemoteReply) -> Outcome:
+    """The outcome in the words of this process."""
+    if isinstance(reply, RemoteReturned):
+        return Returned(reply.value)
+    if isinstance(reply, RemoteRaised):
+        return Raised(reply.error)
+    if isinstance(reply, RemoteRetryLater):
+        return RetryRequested(reply.after, reply.count, reply.error)
+    if isinstance(reply, RemoteRejected):
+        return RejectedByTask(reply.error)
+    return Unreadable(reply.error)
+
+
+def error_of(outcome: Outcome) -> Exception:
+    """The exception that the function would have raised here."""
+    match outcome:
+        case Raised(error):
+            rebuilt = rebuild_error(error)
+            if isinstance(rebuilt, Exception):
+                return rebuilt
+            return TaskFailed(error.exception_class_path, error.message, error.traceback, error.attempt)
+        case RetryRequested(after, count, _):
+            return RetryLater(after, count)
+        case RejectedByTask(error):
+            return Reject(error.message)
+        case Crashed(how, _):
+            return WorkerCrashed(f"the process that ran the job died ({how})")
+        case Unreadable(error):
+            return InvalidArguments(error.message)
+        case Returned() | Cancelled() | Released() | Expired() | Unknown():
+            raise TypeError(f"{type(outcome).__name__} is not an error of a run")
