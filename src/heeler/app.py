@@ -18,6 +18,8 @@ from heeler.config import broker_url
 from heeler.connections import Connections
 from heeler.contracts import Broker, Executor, Middleware, Queue, QueueShare, ResultStore, TypedCodec
 from heeler.errors import ConfigurationError
+from heeler.executors import in_pool_process
+from heeler.hooks import Hooks
 from heeler.model import Reports, Retry, seconds_of
 from heeler.producer import Producer
 from heeler.registry import TaskRegistry
@@ -28,6 +30,7 @@ from heeler.task_result import ResultSource, TaskResult
 from heeler.task_spec import (
     ExecutorName,
     MomentOrDelay,
+    TaskHome,
     TaskOptions,
     TaskSpec,
     default_name,
@@ -39,7 +42,6 @@ from heeler.task_spec import (
 from heeler.types import TypeRegistry
 from heeler.wire.native import NativeFormat
 from heeler.worker.drain import EagerRuns
-from heeler.worker.hooks import Hooks
 from heeler.worker.worker import Worker
 
 __all__ = ["Heeler"]
@@ -161,6 +163,7 @@ class Heeler:
         )
         self._hooks = Hooks()
         self._codecs = Codecs(self.types)
+        self._home = TaskHome(self._codecs, self._hooks)
         self._codec = self._codecs.add(codec)
         self._formats = {NativeFormat.name: NativeFormat()}
         self.connections = Connections(
@@ -252,6 +255,7 @@ class Heeler:
         )
         spec.module = importable_module(spec.module) or spec.module
         spec.id_maker = id_maker
+        spec.home = self._home
         for hook, callback in callbacks.items():
             setattr(spec, hook, callback)
         kind = CoroutineTask if spec.is_coroutine else FunctionTask
@@ -373,6 +377,11 @@ class Heeler:
 
         Raises ConfigurationError for a name that a worker of this app has already.
         """
+        if in_pool_process():
+            raise ConfigurationError(
+                "a worker was made while a pool child imported this script for its tasks; put what starts the worker "
+                'under `if __name__ == "__main__":`'
+            )
         self.import_tasks()
         name = name or self._free_name()
         if name in self.workers:

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -17,12 +17,22 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from heeler.arguments import Parameters, ReturnType
+from heeler.codecs import Codecs
 from heeler.contracts import Executor, TypedCodec
 from heeler.errors import ConfigurationError
+from heeler.hooks import Hooks
 from heeler.model import Message, Reports, Retry, seconds_of
 from heeler.types import TypeRegistry
 
-__all__ = ["MomentOrDelay", "TaskOptions", "TaskSpec", "default_name", "importable_module", "moment_or_delay"]
+__all__ = [
+    "MomentOrDelay",
+    "TaskHome",
+    "TaskOptions",
+    "TaskSpec",
+    "default_name",
+    "importable_module",
+    "moment_or_delay",
+]
 
 MomentOrDelay = datetime | timedelta | float
 ExecutorName = Literal["thread", "process"]
@@ -60,6 +70,14 @@ def moment_or_delay(value: MomentOrDelay, what: str) -> tuple[float | None, floa
 
 
 @dataclass(slots=True, eq=False)
+class TaskHome:
+    """What a task needs of its app where the app is only imported: in a pool child."""
+
+    codecs: Codecs = field(default_factory=Codecs)
+    hooks: Hooks = field(default_factory=Hooks)
+
+
+@dataclass(slots=True, eq=False)
 class TaskSpec:
     """A task as its producers and workers know it. `function` is None where it is only declared."""
 
@@ -75,6 +93,7 @@ class TaskSpec:
     qualname: str = ""
     defined_in: str | None = None  # the importable module whose import registers it; None: no child can have it
     id_maker: Callable[[], str] | None = None
+    home: TaskHome | None = None
     on_processing: Callable[..., Any] | None = None
     on_success: Callable[..., Any] | None = None
     on_retry: Callable[..., Any] | None = None

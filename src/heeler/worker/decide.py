@@ -43,6 +43,7 @@ __all__ = ["KEPT_ERRORS", "UNKNOWN_TASK_TRIES", "Facts", "Policy", "as_dead_lett
 KEPT_ERRORS = 10
 KEPT_WORKERS = 10
 UNKNOWN_TASK_TRIES = 5
+UNKNOWN_TASK_DELAY = 1.0
 ELSEWHERE_DELAY = 0.2
 
 _note_decoder = msgspec.msgpack.Decoder(RunNote)
@@ -244,7 +245,7 @@ def _unknown(outcome: Unknown, facts: Facts) -> Settlement:
     return Settlement(
         delivery=delivery,
         action=Action.RETRY,
-        delay=2.0**note.unknown,
+        delay=UNKNOWN_TASK_DELAY * 2.0**note.unknown,
         attempts=delivery.attempts,
         crashes=delivery.crashes,
         suspect=delivery.suspect,

@@ -32,8 +32,7 @@ CANCEL = b"cancel"  # worker → child, by `Executor.signal`: `context.cancelled
 class Order(msgspec.Struct, frozen=True, array_like=True):
     """A run that a child is to make. The arguments cross as they came: only the child decodes them.
 
-    Importing `defined_in` registers the task there. `child_startup` ("module:function") makes the child ready, see
-    `heeler.worker.remote_run.ChildSetup`; empty: nothing is to be done.
+    Importing `defined_in` registers the task there.
     """
 
     info: RunInfo
@@ -42,7 +41,6 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     bound: bool
     defined_in: str
     soft_timeout: float | None = None
-    child_startup: str = ""
 
 
 class RemoteReturned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
@@ -109,7 +107,6 @@ def order_for(
     info: RunInfo,
     *,
     soft_timeout: float | None = None,
-    child_startup: str = "",
 ) -> bytes:
     """The `Call.order` of a run of a task that a child can import (`spec.importable`)."""
     assert spec.defined_in is not None
@@ -121,7 +118,6 @@ def order_for(
             bound=message.bound,
             defined_in=spec.defined_in,
             soft_timeout=soft_timeout,
-            child_startup=child_startup,
         )
     )
 

@@ -10,21 +10,21 @@ import contextvars
 import functools
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+import logging
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
-import msgspec
-
 from heeler.clock import SystemClock
-from heeler.codecs import Codecs
 from heeler.contracts import CallChannel, TypedCodec
 from heeler.error_records import record_error
 from heeler.errors import ConfigurationError, HeelerError, InvalidArguments, Reject, Rejected, RetryLater
+from heeler.hooks import Hooks
 from heeler.model import Envelope, ErrorRecord, Message
 from heeler.registry import find_task
 from heeler.task import Task
 from heeler.task_context import TaskContext, running_context
-from heeler.task_spec import TaskSpec
+from heeler.task_spec import TaskHome, TaskSpec
 from heeler.worker.remote_messages import (
     CANCEL,
     Order,
@@ -44,46 +44,33 @@ from heeler.worker.remote_messages import (
 from heeler.worker.report_throttle import ReportThrottle
 from heeler.worker.soft_interrupt import run_coroutine, soft_alarm
 
-__all__ = ["CANCEL", "ENTRY_POINT", "ChildSetup", "order_for", "parse_reply", "parse_signal", "run_order"]
+__all__ = ["CANCEL", "ENTRY_POINT", "order_for", "parse_reply", "parse_signal", "run_order"]
 
 ENTRY_POINT = "heeler.worker.remote_run:run_order"
 
 
-class ChildSetup(msgspec.Struct, frozen=True):
-    """What a `child_startup` function made: it is awaited with the first `Task` that its app runs in the child.
-
-    `state` is `context.state`; `shutdown` is awaited when the child ends, on the same event loop.
-    """
-
-    codecs: Codecs
-    state: Any = None
-    shutdown: Callable[[], Awaitable[object]] | None = None
-
-
 class _Child:
-    """What lasts from one call to the next: the event loop of coroutine tasks, and what start-ups have made."""
+    """What lasts from one call to the next: the event loop of coroutine tasks, and what startup hooks have made."""
 
     def __init__(self, channel: CallChannel) -> None:
         self.runner = asyncio.Runner()
-        self._setups: dict[str, ChildSetup] = {}
+        self._states: dict[Hooks, SimpleNamespace] = {}
         channel.at_end(self.close)
 
-    def setup(self, startup: str, task: Task[Any, Any]) -> ChildSetup:
-        """Make the child ready for the app, once. Raises what its hooks raise: then the next call tries again."""
-        if startup not in self._setups:
-            module, _, name = startup.partition(":")
-            make: Callable[[Task[Any, Any]], Coroutine[Any, Any, ChildSetup]]
-            make = getattr(importlib.import_module(module), name) if startup else _no_startup
-            self._setups[startup] = self.runner.run(make(task))
-        return self._setups[startup]
+    def state(self, hooks: Hooks) -> SimpleNamespace:
+        """What the startup hooks made, once. Raises what a hook raises: then the next call tries again."""
+        if hooks not in self._states:
+            state = SimpleNamespace()
+            self.runner.run(hooks.run_startup(state))
+            self._states[hooks] = state
+        return self._states[hooks]
 
     def close(self) -> None:
         global _child
         _child = None
         with self.runner:
-            for setup in reversed(self._setups.values()):
-                if setup.shutdown is not None:
-                    self.runner.run(_awaited(setup.shutdown()))
+            for hooks, state in reversed(self._states.items()):
+                self.runner.run(hooks.run_shutdown(state, logging.getLogger("heeler.worker")))
 
 
 _child: _Child | None = None
@@ -146,13 +133,14 @@ def _run(child: _Child, order: Order, channel: CallChannel) -> RemoteReply:
     try:
         task = _find(order)
         spec = task.spec
-        setup = child.setup(order.child_startup, task)
+        home = spec.home or TaskHome()
+        state = child.state(home.hooks)
     except BaseException as error:
         return RemoteRaised(_record(error, order))
     try:
-        codec = _codec(order, spec, setup)
+        codec = _codec(order, spec, home)
         run_channel = _RunChannel(channel, order, functools.partial(spec.returns.encode, codec=codec))
-        context = TaskContext(order.info, run_channel, setup.state)
+        context = TaskContext(order.info, run_channel, state)
         args, kwargs = spec.prepare_call(_message(order), codec, context)
     except (InvalidArguments, LookupError) as error:
         return RemoteUnreadable(_record(error, order))
@@ -199,10 +187,10 @@ def _message(order: Order) -> Message:
     )
 
 
-def _codec(order: Order, spec: TaskSpec, setup: ChildSetup) -> TypedCodec:
+def _codec(order: Order, spec: TaskSpec, home: TaskHome) -> TypedCodec:
     if order.content_type == spec.codec.content_type:
         return spec.codec
-    return setup.codecs.get(order.content_type)
+    return home.codecs.get(order.content_type)
 
 
 def _call(
@@ -222,10 +210,6 @@ def _call(
 
 async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
-
-
-async def _no_startup(task: Task[Any, Any]) -> ChildSetup:
-    return ChildSetup(Codecs())
 
 
 def _record(error: BaseException, order: Order) -> ErrorRecord:

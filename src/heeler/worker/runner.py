@@ -64,7 +64,6 @@ class Runner:
         wrap: Callable[[Callable[[Any], Awaitable[Any]]], Callable[[Any], Awaitable[Any]]],
         on_worn_out: Callable[[], None],
         grace: float,
-        child_startup: str = "",
     ) -> None:
         self._recipes = recipes
         self._calls = calls
@@ -80,7 +79,6 @@ class Runner:
         self._around = wrap(self._call)
         self._on_worn_out = on_worn_out
         self._grace = grace
-        self._child_startup = child_startup
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._deadlines = Deadlines(self._loop, clock.monotonic, self._on_deadline)
@@ -226,7 +224,6 @@ class Runner:
                 message,
                 describe_run(run, self._worker_id, self._time()),
                 soft_timeout=recipe.soft_timeout,
-                child_startup=self._child_startup,
             )
             return executor, Call(id=name, order=order)
         args, kwargs = run.arguments or self._arguments(run, recipe, context)

@@ -41,7 +41,6 @@ class TaskSide:
         middleware: Sequence[Any],
         state: Any,
         pool: Callable[[], ProcessExecutor],
-        child_startup: str,
         on_worn_out: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -65,7 +64,6 @@ class TaskSide:
             wrap=lambda innermost: compose_run(middleware, innermost),
             on_worn_out=on_worn_out,
             grace=profile.grace,
-            child_startup=child_startup,
         )
         self._starter = Starter(
             slots,

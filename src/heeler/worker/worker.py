@@ -22,9 +22,9 @@ from heeler.connections import Connections
 from heeler.contracts import QueueShare, WireFormat
 from heeler.errors import HeelerError
 from heeler.executors import ProcessExecutor
+from heeler.hooks import Hooks
 from heeler.middleware import all_ready, report_error
 from heeler.model import WorkerPresence
-from heeler.worker.hooks import Hooks
 from heeler.worker.io_side import IoSide, Profile, WorkerState
 from heeler.worker.log_records import tagged_records
 from heeler.worker.remote_run import ENTRY_POINT
@@ -64,7 +64,6 @@ class Worker:
         burst: bool = False,
         max_jobs_per_child: int | None = None,
         imports: Sequence[str] = (),
-        child_startup: str = "",
         on_stopped: Callable[[Worker], None] | None = None,
     ) -> None:
         self.name = name
@@ -90,7 +89,6 @@ class Worker:
         self._logger = (logger or logging.getLogger("heeler")).getChild("worker")
         self._max_jobs_per_child = max_jobs_per_child
         self._imports = tuple(imports)
-        self._child_startup = child_startup
         self._on_stopped = on_stopped
         self._slots = Slots(concurrency)
         self._started_at = 0.0
@@ -236,7 +234,6 @@ class Worker:
             middleware=self._middleware,
             state=state,
             pool=self._make_pool,
-            child_startup=self._child_startup,
             on_worn_out=self._wear_out,
         )
         try:

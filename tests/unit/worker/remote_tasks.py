@@ -9,9 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from heeler import Heeler, Reject, RetryLater, SoftTimeout, TaskContext, current_context
-from heeler.codecs import Codecs
-from heeler.task import Task
-from heeler.worker.remote_run import ChildSetup
 
 app = Heeler("memory://")
 startups: list[str] = []
@@ -98,7 +95,7 @@ def speak(context: TaskContext, value: int) -> list[Any]:
     context.progress(0.5, "half")
     context.save(value)
     context.enqueue(add.s(Decimal(1), Decimal(2)))
-    return [context.id, context.attempt, context.cancelled, context.state, current_context() is context]
+    return [context.id, context.attempt, context.cancelled, vars(context.state), current_context() is context]
 
 
 @app.task(takes_context=True)
@@ -122,15 +119,33 @@ def leave_behind() -> str:
     return before
 
 
-async def start_up(task: Task[Any, Any]) -> ChildSetup:
-    startups.append(task.name)
-    loop = asyncio.get_running_loop()
-
-    async def shut_down() -> None:
-        shutdowns.append("same loop" if asyncio.get_running_loop() is loop else "another loop")
-
-    return ChildSetup(Codecs(), SimpleNamespace(pool="open").pool, shut_down)
+hooked = Heeler("memory://")
 
 
-async def start_up_badly(task: Task[Any, Any]) -> ChildSetup:
+@hooked.on_startup
+async def open_pool(state: SimpleNamespace) -> None:
+    startups.append("once")
+    state.loop = asyncio.get_running_loop()
+
+
+@hooked.on_shutdown
+async def close_pool(state: SimpleNamespace) -> None:
+    shutdowns.append("same loop" if asyncio.get_running_loop() is state.loop else "another loop")
+
+
+@hooked.task(takes_context=True)
+def use_pool(context: TaskContext) -> str:
+    return "open" if context.state.loop else "closed"
+
+
+broken = Heeler("memory://")
+
+
+@broken.on_startup
+def fail_to_start() -> None:
     raise ConnectionError("no database")
+
+
+@broken.task
+def never_started() -> None:
+    pass

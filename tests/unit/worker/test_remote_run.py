@@ -199,7 +199,7 @@ def test_a_soft_timeout_leaves_no_alarm_behind(channel: Channel) -> None:
 
 def test_what_a_run_says_crosses_at_once_and_follow_ups_with_the_reply(channel: Channel) -> None:
     reply = run(channel, remote_tasks.speak, 42)
-    assert returned(reply) == ["job-1", 2, False, None, True]
+    assert returned(reply) == ["job-1", 2, False, {}, True]
     assert [parse_signal(data) for data in channel.sent] == [
         RemoteReport(0.5, "half"),
         RemoteSaved(msgspec.msgpack.encode(42)),
@@ -234,8 +234,8 @@ def test_a_start_up_is_made_once_and_undone_on_the_same_loop(channel: Channel) -
     remote_tasks.startups.clear()
     remote_tasks.shutdowns.clear()
     for _ in range(2):
-        assert returned(run(channel, remote_tasks.speak, 1, child_startup="remote_tasks:start_up"))[3] == "open"
-    assert remote_tasks.startups == ["remote_tasks.speak"]
+        assert returned(run(channel, remote_tasks.use_pool)) == "open"
+    assert remote_tasks.startups == ["once"]
     for end in channel.ends:
         end()
     channel.ends.clear()
@@ -243,7 +243,7 @@ def test_a_start_up_is_made_once_and_undone_on_the_same_loop(channel: Channel) -
 
 
 def test_a_start_up_that_fails_fails_the_run(channel: Channel) -> None:
-    reply = run(channel, remote_tasks.nothing, child_startup="remote_tasks:start_up_badly")
+    reply = run(channel, remote_tasks.never_started)
     assert isinstance(reply, RemoteRaised)
     assert reply.error.message == "no database"
 

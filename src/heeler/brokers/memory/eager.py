@@ -8,6 +8,7 @@ import msgspec
 
 from heeler.brokers.memory.broker import MemoryBroker
 from heeler.clock import Clock
+from heeler.errors import ConfigurationError
 from heeler.io_thread import IoThread
 from heeler.model import Action, CallId, Envelope, Publication, PublishResult, Settlement, SettleResult
 from heeler.url import BrokerUrl
@@ -61,5 +62,7 @@ def _due_envelope(envelope: Envelope) -> Envelope:
 
 def eager_from_url(url: BrokerUrl, *, io: IoThread, clock: Clock, namespace: str) -> EagerBroker:
     """The broker of `eager://`; each app has its own. Raises ConfigurationError for anything after the slashes."""
-    url.finish(known=())
+    url.finish(())
+    if url.name:
+        raise ConfigurationError(f"{url.redacted!r}: eager:// has no name; each app has a broker of its own")
     return EagerBroker(io=io, clock=clock, namespace=namespace)

@@ -1,0 +1,73 @@
+"""Jobs whose task is not here."""
+
+import asyncio
+
+from heeler import Heeler, TaskStatus
+from heeler.clock import SystemClock
+from heeler.contracts import QueueShare
+from heeler.model import Action, WorkerPresence
+from heeler.worker.run import Run
+from heeler.worker.unknown_tasks import UnknownTasks
+
+
+def presence(*tasks: str) -> WorkerPresence:
+    return WorkerPresence(
+        id="other", name="other", host="h", pid=1, queues=("default",), tasks=tasks, version="0", started_at=0.0
+    )
+
+
+async def settle_one(app: Heeler, unknown: UnknownTasks):
+    subscription = await app.connections.broker.subscribe([QueueShare("default")], 30)
+    (delivery,) = await subscription.fetch(1)
+    (settlement,) = await unknown.settle([Run(delivery, 0.0)])
+    return settlement
+
+
+def test_a_job_whose_task_a_live_worker_has_is_given_back_uncounted(app: Heeler):
+    broker = app.connections.broker
+    app.enqueue_by_name("elsewhere")
+    unknown = UnknownTasks(broker, SystemClock(), {}, "me")
+
+    async def meet():
+        await broker.control.announce(presence("elsewhere"))
+        return await settle_one(app, unknown)
+
+    settlement = app.connections.io.run(meet())
+    assert (settlement.action, settlement.attempts) == (Action.RELEASE, 0)
+    assert unknown.passed_over() == {"elsewhere"}
+
+
+def test_a_job_whose_task_nobody_has_comes_again_later(app: Heeler):
+    app.enqueue_by_name("nowhere")
+    unknown = UnknownTasks(app.connections.broker, SystemClock(), {}, "me")
+    settlement = app.connections.io.run(settle_one(app, unknown))
+    assert (settlement.action, settlement.delay) == (Action.RETRY, 1.0)
+    assert unknown.passed_over() == frozenset()
+
+
+def test_a_task_that_is_only_declared_is_unknown_and_one_registered_later_is_found(app: Heeler):
+    declared = app.declare("later")
+    result = declared.enqueue()
+    with app.worker():
+        assert asyncio.run(result.aget_status()) if hasattr(result, "aget_status") else True
+
+        @app.task(name="later")
+        async def later() -> str:
+            return "found"
+
+        assert result.get(timeout=10) == "found"
+    assert (result.status, result.attempts) == (TaskStatus.SUCCESSFUL, 1)
+
+
+def test_after_five_tries_it_is_a_dead_letter_that_names_the_tasks_known_here(app: Heeler, monkeypatch):
+    monkeypatch.setattr("heeler.worker.decide.UNKNOWN_TASK_DELAY", 0.001)
+
+    @app.task(name="known.here")
+    async def here() -> None: ...
+
+    result = app.enqueue_by_name("nowhere")
+    with app.worker():
+        result.join(timeout=10)
+    (letter,) = app.dead_letters.list()
+    assert letter.reason.startswith("UnknownTask")
+    assert "known.here" in letter.reason
