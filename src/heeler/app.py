@@ -8,7 +8,19 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from heeler.administration import DeadLetters, Queues
 from heeler.arguments import ReturnType
@@ -18,7 +30,6 @@ from heeler.config import broker_url
 from heeler.connections import Connections
 from heeler.contracts import Broker, Executor, Middleware, Queue, QueueShare, ResultStore, TypedCodec
 from heeler.errors import ConfigurationError
-from heeler.executors import in_pool_process
 from heeler.hooks import Hooks
 from heeler.model import Reports, Retry, seconds_of
 from heeler.producer import Producer
@@ -41,8 +52,9 @@ from heeler.task_spec import (
 )
 from heeler.types import TypeRegistry
 from heeler.wire.native import NativeFormat
-from heeler.worker.drain import EagerRuns
-from heeler.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from heeler.worker.worker import Worker
 
 __all__ = ["Heeler"]
 
@@ -185,6 +197,8 @@ class Heeler:
         )
         self.eager = self.connections.scheme == "eager"
         if self.eager:
+            from heeler.worker.drain import EagerRuns
+
             self._producer.after_publish = EagerRuns(self.connections, self.burst_worker)
         self.queues = Queues(self.connections)
         self.dead_letters = DeadLetters(self.connections)
@@ -377,6 +391,8 @@ class Heeler:
 
         Raises ConfigurationError for a name that a worker of this app has already.
         """
+        from heeler.executors import in_pool_process
+
         if in_pool_process():
             raise ConfigurationError(
                 "a worker was made while a pool child imported this script for its tasks; put what starts the worker "
@@ -426,7 +442,9 @@ class Heeler:
         )
 
     def _make_worker(self, **options: Any) -> Worker:
-        """A worker with all that it has from the app."""
+        """A worker with all that it has from the app. Loaded here, because most processes only enqueue."""
+        from heeler.worker.worker import Worker
+
         return Worker(
             lease=self.lease,
             middleware=self.middleware,
@@ -451,6 +469,12 @@ class Heeler:
         chosen: list[Task[Any, Any]] = [self.tasks[task] if isinstance(task, str) else task for task in tasks]
         return {task.name: task for task in chosen}
 
+    @property
+    def queue_names(self) -> list[str]:
+        """The default queue, the declared ones, and all that registered tasks name."""
+        named = [task.spec.options.queue_name for task in self.tasks.values()]
+        return list(dict.fromkeys([self.default_queue, *(queue.name for queue in self._queues), *named]))
+
     def _shares(self, queues: Sequence[str | Queue] | Mapping[str, int] | None) -> list[QueueShare]:
         if isinstance(queues, Mapping):
             for name, weight in queues.items():
@@ -458,9 +482,7 @@ class Heeler:
                     raise ConfigurationError(f"worker: the weight of queue {name!r} must be 1 or more, got {weight!r}")
             return [QueueShare(name, weight) for name, weight in queues.items()]
         if queues is None:
-            named = [task.spec.options.queue_name for task in self.tasks.values()]
-            names = [self.default_queue, *(queue.name for queue in self._queues), *named]
-            return [QueueShare(name) for name in dict.fromkeys(names)]
+            return [QueueShare(name) for name in self.queue_names]
         if isinstance(queues, str):
             raise ConfigurationError(f"worker: queues takes a list, for example [{queues!r}]")
         return [

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from heeler.clock import Clock
 from heeler.contracts import Broker, ResultStore
@@ -19,6 +18,9 @@ from heeler.errors import ConfigurationError
 from heeler.forks import call_in_child
 from heeler.io_thread import IoThread
 from heeler.url import BrokerUrl
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["NO_STORE", "Connections", "known_schemes"]
 
@@ -35,18 +37,25 @@ _BROKERS = {
 
 def known_schemes() -> list[str]:
     """The URL schemes of all brokers that are installed."""
-    return sorted({*_BROKERS, *(point.name for point in entry_points(group="heeler.brokers"))})
+    return sorted({*_BROKERS, *(point.name for point in _entry_points())})
 
 
 def _broker_maker(scheme: str) -> Callable[..., Broker]:
     if scheme in _BROKERS:
         module, _, name = _BROKERS[scheme].partition(":")
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-    for point in entry_points(group="heeler.brokers", name=scheme):
-        return point.load()  # type: ignore[no-any-return]
+    for point in _entry_points():
+        if point.name == scheme:
+            return point.load()  # type: ignore[no-any-return]
     raise ConfigurationError(
         f"unknown broker scheme {scheme!r}; known are {', '.join(f'{name}://' for name in known_schemes())}"
     )
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to load, and seldom needed
+
+    return entry_points(group="heeler.brokers")
 
 
 class Connections:
@@ -166,12 +175,17 @@ class Connections:
             self._opened = False
             await self.broker.close()
 
-    def close(self) -> None:
-        """Close the broker and end the I/O thread; harmless twice."""
-        self._closed = True
+    def disconnect(self) -> None:
+        """Close the broker and end the I/O thread until the next use, so that a fork inherits neither."""
         if self.io.started:
             self.io.run(self._close())
             self.io.close()
+        self._opening = None
+
+    def close(self) -> None:
+        """Close the broker and end the I/O thread for good; harmless twice."""
+        self._closed = True
+        self.disconnect()
 
     async def aclose(self) -> None:
         """`close` from async code."""

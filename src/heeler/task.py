@@ -130,8 +130,8 @@ class Task(Generic[P, R]):
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now, without a queue, from sync code; a coroutine function is run to its end."""
-        here = _RunHere(self)
-        value = here.function(*here.args(args), **here.kwargs(kwargs))
+        here = _RunHere(self, args, kwargs)
+        value = here.function(*here.args, **here.kwargs)
         if inspect.isawaitable(value):
             value = asyncio.run(_awaited(value))
         for envelope in here.envelopes:
@@ -140,11 +140,11 @@ class Task(Generic[P, R]):
 
     async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now from async code; a plain function runs in a thread."""
-        here = _RunHere(self)
+        here = _RunHere(self, args, kwargs)
         if self.spec.is_coroutine:
-            value = await here.function(*here.args(args), **here.kwargs(kwargs))
+            value = await here.function(*here.args, **here.kwargs)
         else:
-            value = await asyncio.to_thread(here.function, *here.args(args), **here.kwargs(kwargs))
+            value = await asyncio.to_thread(here.function, *here.args, **here.kwargs)
         for envelope in here.envelopes:
             await self._producer.apublish(envelope)
         return value  # type: ignore[no-any-return]
@@ -177,31 +177,19 @@ class _RunHere:
 
     cancelled = False
 
-    def __init__(self, task: Task[Any, Any]) -> None:
+    def __init__(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function = task.func
         self.envelopes: list[Envelope] = []
-        self._spec = task.spec
-        self._id = new_id()
         info = RunInfo(
-            id=self._id,
+            id=new_id(),
             task=task.name,
             queue_name=task.queue_name,
             attempt=1,
             max_attempts=1,
             enqueued_at=SystemClock.time(),
         )
-        self._context = TaskContext(info, self)
-
-    def args(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        if self._spec.options.id_as_first_arg:
-            given = (self._id, *given)
-        return (self._context, *given) if self._spec.options.takes_context else given
-
-    def kwargs(self, given: dict[str, Any]) -> dict[str, Any]:
-        parameter = self._spec.context_parameter
-        if parameter is None or self._spec.options.takes_context:
-            return given
-        return {**given, parameter: self._context}
+        assert task.spec.parameters is not None  # a task with a function has them
+        self.args, self.kwargs = task.spec.parameters.supply((args, dict(kwargs)), info.id, TaskContext(info, self))
 
     def report(self, fraction: float | None, message: str | None) -> None:
         """Nobody follows a run that is called directly."""

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, get_type_hints
 
@@ -115,15 +114,8 @@ class TaskSpec:
     def prepare_call(self, message: Message, codec: TypedCodec, context: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The decoded arguments of the call, with id and context put in their places. Raises InvalidArguments."""
         assert self.parameters is not None
-        args, kwargs = self.parameters.decode(message.payload, codec, message.bound)
-        if self.options.id_as_first_arg:
-            args = (message.id, *args)
-        if self.context_parameter is not None:
-            if self.options.takes_context:
-                args = (context, *args)
-            else:
-                kwargs[self.context_parameter] = context
-        return args, kwargs
+        arguments = self.parameters.decode(message.payload, codec, message.bound)
+        return self.parameters.supply(arguments, message.id, context)
 
 
 def describe_function(
@@ -230,13 +222,10 @@ def importable_module(name: str) -> str | None:
     file = getattr(main, "__file__", None)
     if not file or not os.path.exists(file):
         return None
-    path = Path(file).resolve()
-    try:
-        parts = path.relative_to(Path.cwd().resolve()).with_suffix("").parts
-    except ValueError:
-        parts = (path.stem,)
+    path = os.path.splitext(os.path.realpath(file))[0]
+    parts = os.path.relpath(path, os.getcwd()).split(os.sep)
     if not all(part.isidentifier() for part in parts):
-        parts = (path.stem,)
+        parts = parts[-1:]
     return ".".join(parts)
 
 

@@ -3,6 +3,7 @@ import re
 import threading
 import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_ids_of_one_process_sort_in_the_order_they_were_made() -> None:
 
 def test_ids_sort_even_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     first = new_id()
-    monkeypatch.setattr(clock.time, "time_ns", lambda: 1_000_000_000)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(time_ns=lambda: 1_000_000_000))
     second, third = new_id(), new_id()
     assert first < second < third
 
@@ -54,8 +55,10 @@ def test_ids_are_made_after_a_fork_while_another_thread_held_the_lock() -> None:
     with clock._id_lock:
         child = os.fork()
         if child == 0:  # here the lock is held by nobody who could give it back, unless it was renewed
-            os.write(writing, new_id().encode())
-            os._exit(0)
+            try:
+                os.write(writing, new_id().encode())
+            finally:
+                os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         assert uuid.UUID(pipe.read()).version == 7

@@ -368,9 +368,9 @@ def test_what_is_no_codec_is_refused_with_what_it_lacks() -> None:
         Codecs().add(object())  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"not the class PlainJson"):
         Codecs().add(PlainJson)  # type: ignore[arg-type]
+    half_made = PlainJson()
+    half_made.content_type = 3  # type: ignore[assignment]
     with pytest.raises(ConfigurationError, match=r"content_type \(a str\)"):
-        half_made = PlainJson()
-        half_made.content_type = 3  # type: ignore[assignment]
         Codecs().add(half_made)
 
 

@@ -53,14 +53,15 @@ class MemoryQueueAdmin(QueueAdmin):
     ) -> list[ResultRecord]:
         tables = self._state
         with tables.lock:
-            tables.bring_all_back(tables.clock.time())
+            now = tables.clock.time()
+            tables.bring_all_back(now)
             names = sorted(tables.queues) if queue is None else [name for name in (queue,) if name in tables.queues]
             jobs = [job for name in names for job in _in_state(tables, tables.queues[name], state)]
             ids = [job.envelope.id for job in jobs]
             # One that has left this state meanwhile went by the front, and all before it: begin at the front again.
             start = ids.index(after) + 1 if after in ids else 0
             tables.finish()
-            return [current_record(job) for job in jobs[start : start + limit]]
+            return [current_record(job, now) for job in jobs[start : start + limit]]
 
     async def peek(self, queue: str, limit: int = 1) -> list[ResultRecord]:
         return await self.list_jobs("waiting", queue, limit)
@@ -138,16 +139,18 @@ def _redrive(state: MemoryState, parked: Parked, now: float) -> bool:
         return False
     state.dead.remove(envelope.id)
     state.ended.remove(envelope.id)
+    number = state.next_sequence()
     job = state.jobs[envelope.id] = Job(
         envelope=envelope,
-        sequence=state.next_sequence(),
+        number=number,
+        sequence=number,
         epoch=parked.epoch,
         since=now,
         expires_at=now + envelope.expires_in if envelope.expires_in is not None else None,
     )
     state.enqueue(job)
     if state.news.heard(envelope):
-        state.news.tell(envelope, Notice(id=envelope.id, status=TaskStatus.READY, record=current_record(job)))
+        state.news.tell(envelope, Notice(id=envelope.id, status=TaskStatus.READY, record=current_record(job, now)))
     return True
 
 

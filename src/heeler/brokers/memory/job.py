@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from typing import TypeGuard
 
 import msgspec
 
-from heeler.model import Envelope, ResultRecord, RunReport, TaskStatus
+from heeler.model import Envelope, Receipt, ResultRecord, RunReport, TaskStatus
 
-__all__ = ["Job", "Phase", "current_record", "reported_record"]
+__all__ = ["Job", "Phase", "current_record", "holds", "reported_record"]
 
 
 class Phase(enum.Enum):
@@ -29,7 +30,8 @@ class Job(msgspec.Struct, gc=False, eq=False, kw_only=True):
     """
 
     envelope: Envelope
-    sequence: int
+    number: int  # tells jobs apart that had the same id one after the other: the tag of its receipts
+    sequence: int  # its place in the order
     epoch: int
     since: float  # when it could start first, or again after a retry
     attempts: int = 0
@@ -48,16 +50,22 @@ class Job(msgspec.Struct, gc=False, eq=False, kw_only=True):
     record: ResultRecord | None = None  # what runs left behind; None while nothing is known beyond the envelope
 
 
-def current_record(job: Job) -> ResultRecord:
-    """The record of a job that has not ended, as a reader sees it now."""
-    running = job.reported and job.phase is Phase.LEASED
+def current_record(job: Job, now: float) -> ResultRecord:
+    """The record of a job that has not ended, as a reader sees it now, wherever the tables still have it."""
+    running = job.reported and job.phase is Phase.LEASED and job.lease_until > now
+    scheduled = job.phase is Phase.SCHEDULED and job.due_at is not None and job.due_at > now
     return msgspec.structs.replace(
         job.record if job.record is not None else ResultRecord(envelope=job.envelope),
         status=TaskStatus.RUNNING if running else TaskStatus.READY,
         attempts=job.attempts,
         crashes=job.crashes,
-        next_at=job.due_at if job.phase is Phase.SCHEDULED else None,
+        next_at=job.due_at if scheduled else None,
     )
+
+
+def holds(job: Job | None, receipt: Receipt) -> TypeGuard[Job]:
+    """Whether the receipt is that of the job's current lease, which its holder has not ended."""
+    return job is not None and job.epoch == receipt.epoch and job.held and job.number == receipt.tag
 
 
 def reported_record(job: Job, report: RunReport) -> ResultRecord:

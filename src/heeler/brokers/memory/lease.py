@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from heeler.brokers.memory.job import Job, Phase, current_record, reported_record
+from heeler.brokers.memory.job import Job, Phase, current_record, holds, reported_record
 from heeler.brokers.memory.publish import arrive
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.state import MemoryState
@@ -78,7 +78,7 @@ def fetch(
             deliveries.append(
                 Delivery(
                     envelope=envelope,
-                    receipt=Receipt(envelope.id, job.epoch),
+                    receipt=Receipt(envelope.id, job.epoch, job.number),
                     leased_at=now,
                     expires_at=job.expires_at,
                     attempts=job.attempts,
@@ -108,7 +108,7 @@ def extend(state: MemoryState, renewals: Sequence[Renewal], lease: float) -> Ren
     for renewal in renewals:
         receipt = renewal.delivery.receipt
         job = state.jobs.get(receipt.id)
-        if job is None or job.epoch != receipt.epoch or not job.held:
+        if not holds(job, receipt):
             lost.add(receipt.id)
             continue
         if job.phase is not Phase.LEASED:
@@ -123,7 +123,7 @@ def extend(state: MemoryState, renewals: Sequence[Renewal], lease: float) -> Ren
             job.reported = True
             job.record = reported_record(job, renewal.report)
             if state.news.heard(job.envelope):
-                record = current_record(job)
+                record = current_record(job, now)
                 state.news.tell(
                     job.envelope,
                     Notice(id=receipt.id, status=TaskStatus.RUNNING, record=record, report=renewal.report),

@@ -66,9 +66,11 @@ def _add_one(state: MemoryState, envelope: Envelope, now: float) -> PublishResul
     expires_at = envelope.expires_at
     if envelope.expires_in is not None and (expires_at is None or now + envelope.expires_in < expires_at):
         expires_at = now + envelope.expires_in
+    number = state.next_sequence()
     job = state.jobs[job_id] = Job(
         envelope=envelope,
-        sequence=state.next_sequence(),
+        number=number,
+        sequence=number,
         epoch=envelope.epoch - 1,
         since=now,
         attempts=envelope.attempts,

@@ -159,6 +159,7 @@ class MemoryQueue:
 
     def discard(self, job: Job, *, scheduled: bool) -> None:
         """A job that waited or was scheduled here has gone; its phase says so already."""
+        job.ticket += 1
         if scheduled:
             self.timetable.discard()
         else:

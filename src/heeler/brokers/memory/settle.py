@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heeler.brokers.memory.job import Job, Phase, current_record
+from heeler.brokers.memory.job import Job, Phase, current_record, holds
 from heeler.brokers.memory.publish import add, arrive
 from heeler.brokers.memory.state import MemoryState
 from heeler.model import (
@@ -40,7 +40,7 @@ def settle(state: MemoryState, settlements: Sequence[Settlement], call: CallId |
 def _settle_one(state: MemoryState, settlement: Settlement, now: float) -> SettleResult:
     receipt = settlement.delivery.receipt
     job = state.jobs.get(receipt.id)
-    if job is None or job.epoch != receipt.epoch or not job.held:
+    if not holds(job, receipt):
         return _LOST
     reason = _why_invalid(settlement, state.max_payload)
     if reason:
@@ -109,7 +109,7 @@ def _come_back(state: MemoryState, job: Job, settlement: Settlement, now: float)
     else:
         state.put_back(job)
     if retry and state.news.heard(job.envelope):
-        record = current_record(job)
+        record = current_record(job, now)
         state.news.tell(
             job.envelope, Notice(id=job.envelope.id, status=TaskStatus.READY, record=record, next_at=record.next_at)
         )

@@ -144,7 +144,7 @@ class MemoryState:
         The answer is what its latches are to be told.
         """
         envelope = job.envelope
-        record = current_record(job)
+        record = current_record(job, now)
         error = ErrorRecord("heeler.errors.TaskCancelled", reason, attempt=job.attempts, at=now)
         record = msgspec.structs.replace(
             record, status=TaskStatus.CANCELLED, finished_at=now, next_at=None, errors=(*record.errors, error)

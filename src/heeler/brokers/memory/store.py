@@ -73,16 +73,14 @@ class MemoryResultStore(ResultStore):
 
 def _records(state: MemoryState, ids: Sequence[str]) -> list[ResultRecord | None]:
     now = state.clock.time()
-    state.bring_back((), now)
     records: list[ResultRecord | None] = []
     for job_id in ids:
         job = state.jobs.get(job_id)
         if job is not None:
-            records.append(current_record(job))
+            records.append(current_record(job, now))
         else:
             ended = state.ended.get(job_id, now)
             records.append(ended.record if ended is not None else None)
-    state.finish()
     return records
 
 

@@ -1,0 +1,44 @@
+-- Latches and who has arrived at them.
+
+-- name: latch
+-- takes: id; returns: rule, total, keep, state, ok, not_ok, broke, forget_at
+SELECT rule, total, keep, state, ok, not_ok, broke, forget_at FROM {ns}_latches WHERE id = ?
+
+-- name: write_latch
+-- takes: id, rule, total, keep, state, ok, not_ok, broke, forget_at
+INSERT OR REPLACE INTO {ns}_latches (id, rule, total, keep, state, ok, not_ok, broke, forget_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: latch_content
+-- takes: id; returns: latch
+SELECT latch FROM {ns}_latch_contents WHERE id = ?
+
+-- name: write_latch_content
+-- takes: id, latch
+INSERT OR REPLACE INTO {ns}_latch_contents (id, latch) VALUES (?, ?)
+
+-- name: drop_latch_content
+-- takes: id
+DELETE FROM {ns}_latch_contents WHERE id = ?
+
+-- name: arrival
+-- takes: latch, member; returns: kind
+SELECT kind FROM {ns}_arrivals WHERE latch = ? AND member = ?
+
+-- name: write_arrival
+-- takes: latch, member, kind
+INSERT OR REPLACE INTO {ns}_arrivals (latch, member, kind) VALUES (?, ?, ?)
+
+-- name: drop_arrivals
+-- takes: latch, how many at most
+DELETE FROM {ns}_arrivals WHERE latch = ?1 AND member IN (
+    SELECT member FROM {ns}_arrivals WHERE latch = ?1 LIMIT ?2
+)
+
+-- name: forgettable_latches
+-- takes: now; returns: id
+SELECT id FROM {ns}_latches WHERE forget_at <= ? ORDER BY forget_at LIMIT 4
+
+-- name: drop_latch
+-- takes: id
+DELETE FROM {ns}_latches WHERE id = ?
