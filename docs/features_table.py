@@ -1,0 +1,39 @@
+"""A hook of mkdocs: puts the table of what each broker promises where a page says `<!-- features -->`.
+
+The rows are the fields of `heeler.contracts.Features`, explained by the comments that stand beside them in the
+source; the columns are the brokers' own `features`. So the table cannot say anything that the code does not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from heeler import Features, Heeler
+
+BROKERS = {"`memory://`": "memory://", "`sqlite:///`": "sqlite:///jobs.db"}
+MARK = "<!-- features -->"
+FIELD = re.compile(r"^    (?P<name>\w+): bool = \w+(?:  # (?P<meaning>.*))?$")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    return markdown.replace(MARK, features_table()) if MARK in markdown else markdown
+
+
+def features_table() -> str:
+    lines: list[str] = []
+    said = [Heeler(url).connections.broker.features for url in BROKERS.values()]  # nothing is opened by that
+    for line in inspect.getsource(Features).splitlines():
+        field = FIELD.match(line)
+        if line.strip() in ("# promises", "# preferences"):
+            lines += _head(line.strip().removeprefix("# ").capitalize())
+        elif field is not None:
+            answers = ["yes" if getattr(features, field["name"]) else "no" for features in said]
+            lines.append(f"| `{field['name']}` | {field['meaning'] or ''} | {' | '.join(answers)} |")
+    assert len([line for line in lines if line.startswith("| `")]) == len(Features.__struct_fields__)
+    return "\n".join(lines)
+
+
+def _head(kind: str) -> list[str]:
+    return ["", f"## {kind}", "", f"| | meaning | {' | '.join(BROKERS)} |", "|---|---|" + "---|" * len(BROKERS)]
