@@ -55,7 +55,8 @@ class TemplateLink:
         settings = TemplateSettings(
             entry=entry,
             imports=imports,
-            sys_path=tuple(sys.path),
+            # A script below the working directory names its tasks by its path from there.
+            sys_path=tuple(dict.fromkeys((*sys.path, os.getcwd()))),
             argv=tuple(sys.argv),
             python_path=os.environ.get("PYTHONPATH"),
         )

@@ -185,8 +185,11 @@ async def test_a_wrong_entry_point_is_said_by_each_call() -> None:
     await pool.executor.close()
 
 
-async def test_children_import_what_the_worker_would(pool: Pool) -> None:
-    expected = (sys.path, sys.argv, os.environ.get("PYTHONPATH"), os.getcwd())
+async def test_children_import_what_the_worker_would_and_scripts_by_their_path_from_the_working_directory(
+    pool: Pool,
+) -> None:
+    path = list(dict.fromkeys([*sys.path, os.getcwd()]))
+    expected = (path, sys.argv, os.environ.get("PYTHONPATH"), os.getcwd())
     assert await pool.do("path") == repr(expected)
 
 
