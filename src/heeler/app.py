@@ -437,6 +437,7 @@ class Heeler:
             tasks=self.tasks,
             queues=list(shares.values()),
             concurrency=1,
+            grace=0.0,
             logger=logger,
             burst=True,
         )

@@ -51,11 +51,8 @@ class MessagePackCodec:
         try:
             return decoder.decode(data)
         except msgspec.ValidationError:
-            # The direct way refuses our extension type where an int is expected.
-            plain, has_big_integers = _decode_noting_big_integers(data)
-            if not has_big_integers:
-                raise
-            return msgspec.convert(plain, kind, dec_hook=self._types.decode_hook)
+            # The direct way refuses our extension type where an int is expected; this one says what else is wrong.
+            return msgspec.convert(self._generic.decode(data), kind, dec_hook=self._types.decode_hook)
 
     def _decoder(self, kind: Any) -> msgspec.msgpack.Decoder[Any]:
         decoder = msgspec.msgpack.Decoder(kind, dec_hook=self._types.decode_hook, ext_hook=_decode_extension)
@@ -76,17 +73,6 @@ def _decode_extension(code: int, content: memoryview) -> Any:
     if code == BIG_INTEGER:
         return int.from_bytes(content, "big", signed=True)
     return msgspec.msgpack.Ext(code, bytes(content))
-
-
-def _decode_noting_big_integers(data: bytes) -> tuple[Any, bool]:
-    noted = False
-
-    def extension(code: int, content: memoryview) -> Any:
-        nonlocal noted
-        noted = noted or code == BIG_INTEGER
-        return _decode_extension(code, content)
-
-    return msgspec.msgpack.decode(data, ext_hook=extension), noted
 
 
 def _mark_big_integers(value: Any) -> Any:

@@ -49,8 +49,8 @@ class ConfigurationError(HeelerError):
 class InvalidArguments(HeelerError):
     """The arguments of an enqueue do not fit the task's signature or annotations.
 
-    `task`, `parameter`, `expected` and `given` say where and why; `parameter` is None when the shape of the
-    whole call is wrong (a missing or surplus argument).
+    `task`, `parameter`, `expected` and `given` say where and why; `parameter` is None when no single one is to
+    blame (too many positional arguments).
     """
 
     def __init__(

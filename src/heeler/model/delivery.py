@@ -33,7 +33,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     tag: Any = None
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An envelope on lease. `leased_at` and `expires_at` are in the broker's time.
 
     `attempts` counts the runs that the code ended before, `crashes` the deaths this job caused. `suspect`: a lease
@@ -59,7 +59,7 @@ class Action(enum.Enum):
     RELEASE = "RELEASE"  # given back unrun or uncounted: it keeps its place (after `delay`, if any)
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a delivery ends, and all that becomes true with it in one step.
 
     The counters, `suspect` and `note` are the values to store for the next lease, not differences, so a repeated

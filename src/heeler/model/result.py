@@ -83,7 +83,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     saved: bytes | None = None  # encoded like a return value
 
 
-class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All that is known of a job. `value` and `saved` are encoded by the codec of `content_type`."""
 
     envelope: Envelope

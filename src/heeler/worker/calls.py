@@ -16,23 +16,16 @@ __all__ = ["Calls"]
 class Calls:
     """Lives on the task loop. Executors are started at their first use.
 
-    `pool` makes an executor of child processes. `on_finished` and `on_signal` are told of the runs that wait for it.
+    `pool` makes an executor of child processes. `on_finished` is told how a run's call ended, `on_signal` what a run in
+    a child says meanwhile.
     """
 
-    def __init__(
-        self,
-        concurrency: int,
-        pool: Callable[[], ProcessExecutor],
-        logger: logging.Logger,
-        *,
-        on_finished: Callable[[Run, Finished], None],
-        on_signal: Callable[[Run, bytes], None],
-    ) -> None:
+    def __init__(self, concurrency: int, pool: Callable[[], ProcessExecutor], logger: logging.Logger) -> None:
+        self.on_finished: Callable[[Run, Finished], None] = lambda run, finished: None
+        self.on_signal: Callable[[Run, bytes], None] = lambda run, data: None
         self._concurrency = concurrency
         self._pool = pool
         self._logger = logger
-        self._on_finished = on_finished
-        self._on_signal = on_signal
         self._threads: ThreadExecutor | None = None
         self._processes: ProcessExecutor | None = None
         self._alone: ProcessExecutor | None = None
@@ -116,9 +109,9 @@ class Calls:
         for end in finished:
             run = running.pop(end.id, None)
             if run is not None:
-                self._on_finished(run, end)
+                self.on_finished(run, end)
 
     def _signalled(self, id: str, data: bytes) -> None:
         run = self._running.get(id)
         if run is not None:
-            self._on_signal(run, data)
+            self.on_signal(run, data)

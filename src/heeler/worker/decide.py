@@ -38,13 +38,23 @@ from heeler.worker.outcome import (
     Unreadable,
 )
 
-__all__ = ["KEPT_ERRORS", "UNKNOWN_TASK_TRIES", "Facts", "Policy", "as_dead_letter", "decide", "read_note"]
+__all__ = [
+    "CANNOT_STORE",
+    "KEPT_ERRORS",
+    "UNKNOWN_TASK_TRIES",
+    "Facts",
+    "Policy",
+    "as_dead_letter",
+    "decide",
+    "read_note",
+]
 
 KEPT_ERRORS = 10
 KEPT_WORKERS = 10
 UNKNOWN_TASK_TRIES = 5
 UNKNOWN_TASK_DELAY = 1.0
 ELSEWHERE_DELAY = 0.2
+CANNOT_STORE = "the broker cannot store how the job ended"
 
 _note_decoder = msgspec.msgpack.Decoder(RunNote)
 _note_encoder = msgspec.msgpack.Encoder()
@@ -275,7 +285,7 @@ def as_dead_letter(settlement: Settlement, reason: str) -> Settlement:
     refused = settlement.record
     error = ErrorRecord(
         "heeler.errors.ResultLost",
-        f"the broker cannot store how the job ended: {reason}",
+        f"{CANNOT_STORE}: {reason}",
         attempt=settlement.attempts,
         at=(refused.finished_at or 0.0) if refused is not None else 0.0,
         bases=("heeler.errors.HeelerError", "Exception", "BaseException"),

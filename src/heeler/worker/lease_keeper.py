@@ -77,7 +77,8 @@ class LeaseKeeper:
                 # It came back to us under a new lease, so the old one is lost.
                 self._on_interrupt(older, Interrupt.LOST)
             held[job] = run
-        self._look_at(now + ANNOUNCED_AFTER)
+        self._renew_at = min(self._renew_at, now + self._lease / 3)
+        self._look_at(min(self._renew_at, now + ANNOUNCED_AFTER))
 
     def drop(self, settlements: list[Settlement]) -> None:
         """The broker has answered: these leases are over."""
@@ -166,8 +167,6 @@ class LeaseKeeper:
         if not self._held:
             self._renew_at = math.inf
             return
-        if self._renew_at == math.inf:
-            self._renew_at = now + self._lease / 3
         young = any(not run.announced and not run.ended for run in self._held.values())
         self._look_at(min(self._renew_at, now + ANNOUNCED_AFTER) if young else self._renew_at)
 

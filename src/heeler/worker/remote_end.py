@@ -20,17 +20,20 @@ from heeler.worker.outcome import (
 from heeler.worker.remote_messages import (
     RemoteRaised,
     RemoteRejected,
-    RemoteReply,
     RemoteRetryLater,
     RemoteReturned,
+    parse_reply,
 )
+from heeler.worker.run import Run
 
-__all__ = ["error_of", "outcome_of"]
+__all__ = ["error_of", "outcome_of_reply"]
 
 
-def outcome_of(reply: RemoteReply) -> Outcome:
-    """The outcome in the words of this process."""
+def outcome_of_reply(run: Run, data: bytes) -> Outcome:
+    """The outcome in the words of this process; what shall follow a success goes into the run."""
+    reply = parse_reply(data)
     if isinstance(reply, RemoteReturned):
+        run.follow_ups = reply.follow_ups
         return Returned(reply.value)
     if isinstance(reply, RemoteRaised):
         return Raised(reply.error)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from heeler.clock import Clock, new_id
 from heeler.contracts import Broker
 from heeler.model import CallId, SettleAnswer, Settlement, SettleResult
-from heeler.worker.decide import as_dead_letter
+from heeler.worker.decide import CANNOT_STORE, as_dead_letter
 from heeler.worker.faults import Faults
 
 __all__ = ["Settler"]
@@ -152,7 +152,7 @@ class Settler:
     def _refused(self, settlement: Settlement, reason: str, answered: list[Settlement]) -> None:
         """Settle again as a dead letter what the broker cannot store; drop what it cannot store even so."""
         envelope = settlement.delivery.envelope
-        if settlement.reason.startswith(REFUSED_TWICE):
+        if settlement.reason.startswith(CANNOT_STORE):
             self._logger.error("%s %s: not even its dead letter can be stored: %s", envelope.task, envelope.id, reason)
             answered.append(settlement)
             return
@@ -163,9 +163,6 @@ class Settler:
             reason,
         )
         self._waiting.append(as_dead_letter(settlement, reason))
-
-
-REFUSED_TWICE = "the broker cannot store"  # how the reason of `as_dead_letter` begins
 
 
 def _size(settlement: Settlement) -> int:

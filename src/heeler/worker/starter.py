@@ -6,42 +6,42 @@ import asyncio
 from collections.abc import Callable
 
 from heeler.clock import Clock
-from heeler.worker.outcome import Cancelled, Crashed, Expired, Outcome
+from heeler.worker.ending import Ending
+from heeler.worker.outcome import Cancelled, Crashed, Expired
 from heeler.worker.run import Interrupt, Run
+from heeler.worker.runner import Runner
 from heeler.worker.slots import Lane, Slots
 
 __all__ = ["Starter"]
 
 LIMITED_DELAY = 0.5  # how long a job stays away whose task has all the runs it may have here
-ALONE_DELAY = 1.0  # the same for one that is to run alone while others run
+CHILD_DELAY = 1.0  # the same for a suspect while another one runs in the child
+EXCLUSIVE_DELAY = 3.0  # the same for one that waits in vain for all others to end: while it waits nothing starts
 
 
 class Starter:
     """Lives on the task loop; only `ring` and `full_tasks` are called on the I/O thread.
 
-    `open` finds out how a run is to be run, or ends it and says False; `begin` runs it, `flush` follows a series of
-    those; `end` ends one that is never run (None: nobody wants to know). `mark` has the broker write down that a run
-    starts, `poke` tells the fetcher that there is room again.
+    `mark` has the broker write down that a run starts; `poke` tells the fetcher that there is room again.
     """
 
     def __init__(
         self,
         slots: Slots,
         clock: Clock,
+        runner: Runner,
+        ending: Ending,
         *,
-        open: Callable[[Run], bool],
-        begin: Callable[[Run], None],
-        flush: Callable[[], None],
-        end: Callable[[Run, Outcome | None], None],
         mark: Callable[[Run], None],
         poke: Callable[[], None],
     ) -> None:
         self._slots = slots
         self._clock = clock
-        self._open = open
-        self._begin = begin
-        self._flush = flush
-        self._end = end
+        self._open = runner.open
+        self._begin = runner.begin
+        self._flush = runner.flush
+        self._end = ending.end
+        self._fail = ending.raised
         self._mark = mark
         self._poke = poke
         self._loop = asyncio.get_running_loop()
@@ -50,8 +50,8 @@ class Starter:
         self._limited: dict[str, Lane] = {}
         self._limits: dict[str, int] = {}
         self._counts: dict[str, int] = {}
-        self._in_child = Lane(ALONE_DELAY)
-        self._exclusive = Lane(ALONE_DELAY)
+        self._in_child = Lane(CHILD_DELAY)
+        self._exclusive = Lane(EXCLUSIVE_DELAY)
         self._child_run: Run | None = None
         self._exclusive_run: Run | None = None
         slots.lanes += [self._in_child, self._exclusive]
@@ -117,7 +117,7 @@ class Starter:
                 run = line.popleft()
             except IndexError:
                 break
-            self._consider(run)
+            self._look_at(run)
         self._flush()
 
     def _start_parked(self) -> None:
@@ -132,13 +132,19 @@ class Starter:
             run = lane.popleft()
         except IndexError:
             return  # given back just now by the other thread
-        self._consider(run)
+        self._look_at(run)
 
     def _has_room(self) -> bool:
         return self._slots.running < self._slots.concurrency and self._exclusive_run is None and not self._stopped
 
     def _is_full(self, name: str) -> bool:
         return self._counts[name] >= self._limits[name]
+
+    def _look_at(self, run: Run) -> None:
+        try:
+            self._consider(run)
+        except Exception as error:  # a fault of ours or of the user's registry must not leave a job in nobody's hands
+            self._fail(run, error)
 
     def _consider(self, run: Run) -> None:
         """Start a run that this loop has popped, put it into a lane, or end it."""

@@ -13,7 +13,11 @@ from heeler.contracts import WireFormat
 from heeler.executors import ProcessExecutor
 from heeler.io_thread import Handoff
 from heeler.middleware import compose_run
+from heeler.worker.beginning import Beginning
+from heeler.worker.call_maker import CallMaker
 from heeler.worker.calls import Calls
+from heeler.worker.ending import Ending
+from heeler.worker.interrupter import Interrupter
 from heeler.worker.io_side import IoSide, Profile
 from heeler.worker.recipe import Recipes
 from heeler.worker.run import Interrupt, Run
@@ -21,6 +25,7 @@ from heeler.worker.run_context import Voice
 from heeler.worker.runner import Runner
 from heeler.worker.slots import Slots
 from heeler.worker.starter import Starter
+from heeler.worker.wrapped_runs import WrappedRuns
 
 __all__ = ["TaskSide"]
 
@@ -45,37 +50,22 @@ class TaskSide:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._io_side = io_side
+        voice = Voice(profile.id, state, self._hear)
         around = compose_run(middleware, _nothing)
-        calls = Calls(
-            profile.concurrency,
-            pool,
-            logger,
-            on_finished=lambda run, finished: runner.call_finished(run, finished),
-            on_signal=lambda run, data: runner.call_signalled(run, data),
+        recipes = Recipes(profile.tasks, codecs, formats, wrapped=around is not _nothing)
+        self._calls = calls = Calls(profile.concurrency, pool, logger)
+        ending = Ending(clock, logger, profile.id, settle=io_side.settlements.put, poke=io_side.poke)
+        self._interrupter = Interrupter(calls, ending, clock, logger, on_worn_out)
+        beginning = Beginning(clock, self._interrupter.deadlines, voice, profile.grace)
+        maker = CallMaker(recipes, calls, clock, profile.id)
+        wrapped = WrappedRuns(
+            maker, calls, beginning, ending, logger, voice, wrap=lambda call: compose_run(middleware, call)
         )
-        self._runner = runner = Runner(
-            Recipes(profile.tasks, codecs, formats, wrapped=around is not _nothing),
-            calls,
-            clock,
-            logger,
-            Voice(profile.id, state, self._hear),
-            settle=io_side.settlements.put,
-            poke=io_side.poke,
-            wrap=lambda innermost: compose_run(middleware, innermost),
-            on_worn_out=on_worn_out,
-            grace=profile.grace,
-        )
-        self._starter = Starter(
-            slots,
-            clock,
-            open=runner.open,
-            begin=runner.begin,
-            flush=runner.flush,
-            end=runner.end,
-            mark=io_side.marks.put,
-            poke=io_side.poke,
-        )
-        runner.on_ended = self._starter.ended
+        runner = Runner(maker, calls, beginning, ending, wrapped, voice)
+        calls.on_finished = runner.call_finished
+        calls.on_signal = runner.call_signalled
+        self._starter = Starter(slots, clock, runner, ending, mark=io_side.marks.put, poke=io_side.poke)
+        ending.on_ended = self._starter.ended
         self.ring = self._starter.ring
         self.full_tasks = self._starter.full_tasks
         self._interrupts: Handoff[tuple[Run, Interrupt]] = Handoff(self._loop, self._interrupt_all)
@@ -104,11 +94,12 @@ class TaskSide:
     async def close(self) -> None:
         """Leave what is abandoned, and end the executors."""
         self._starter.stop()
-        await self._runner.close()
+        self._interrupter.close()
+        await self._calls.close()
 
     def _interrupt_all(self, interrupts: list[tuple[Run, Interrupt]]) -> None:
         for run, why in interrupts:
-            self._runner.interrupt(run, why)
+            self._interrupter.interrupt(run, why)
 
     def _hear(self, run: Run) -> None:
         """A run has something to report; from any thread."""

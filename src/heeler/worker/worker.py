@@ -25,25 +25,25 @@ from heeler.executors import ProcessExecutor
 from heeler.hooks import Hooks
 from heeler.middleware import all_ready, report_error
 from heeler.model import WorkerPresence
+from heeler.worker.children import EXIT_RECYCLE
+from heeler.worker.interpreter import tuned_interpreter
 from heeler.worker.io_side import IoSide, Profile, WorkerState
 from heeler.worker.log_records import tagged_records
 from heeler.worker.remote_run import ENTRY_POINT
 from heeler.worker.slots import Slots
-from heeler.worker.switching import quick_switching
 from heeler.worker.task_side import TaskSide
 
-__all__ = ["EXIT_RECYCLE", "Worker"]
+__all__ = ["Worker"]
 
-EXIT_RECYCLE = 75  # EX_TEMPFAIL: the process is worn out by abandoned threads; start another one
-TURN_WITHIN = 3.0  # a task loop that does not turn for so long after the end is blocked for good
+LEAVE_WITHIN = 3.0  # what of the user's code does not end for so long after the end is blocked for good
 
 
 class Worker:
     """Takes jobs from its queues and runs them, up to `concurrency` at once. Works once, from its start to its stop.
 
-    `run()` blocks, `await arun()` works in the caller's loop, `start()` in a thread of its own; as a context manager
-    it starts on entry, and stops and waits on exit. `exit_code` is what a process that is only this worker should
-    exit with.
+    `run()` blocks, `await arun()` works in the caller's loop, `start()` in a thread of its own. As a context manager it
+    works from entry to exit: `with` in a thread, `async with` in the caller's loop. `exit_code` is what a process that
+    is only this worker should exit with.
     """
 
     def __init__(
@@ -98,9 +98,11 @@ class Worker:
         self._owns_process = False
         self._worn_out = False
         self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
         self._ready = threading.Event()
         self._stopped = threading.Event()
         self._turned = threading.Event()
+        self._closed = threading.Event()
         self._fault: BaseException | None = None
 
     def __repr__(self) -> str:
@@ -130,6 +132,10 @@ class Worker:
         self._owns_process = handle_signals
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self.arun(handle_signals))
+            if self._owns_process:
+                # The loop waits for its `asyncio.to_thread` calls, also for those of coroutines that were given back.
+                self._leave_unless(self._closed, "a thread of a coroutine task still goes on")
+        self._closed.set()
 
     async def arun(self, handle_signals: bool = False) -> None:
         """Work in this event loop until stopped. If the caller is cancelled, what runs is finished first."""
@@ -137,7 +143,7 @@ class Worker:
             raise HeelerError(f"worker {self.name} has been started before; make another one")
         self.state = "starting"
         try:
-            with quick_switching(), tagged_records(), self._signals(handle_signals):
+            with tuned_interpreter(), tagged_records(), self._signals(handle_signals):
                 await self._work()
         except BaseException as error:
             self._fault = error
@@ -197,14 +203,15 @@ class Worker:
         self.wait()
 
     async def __aenter__(self) -> Self:
-        self.start()
+        self._task = asyncio.create_task(self.arun(), name=f"heeler-worker {self.name}")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        await asyncio.to_thread(self.wait)
+        assert self._task is not None
+        await self._task
 
     # Its life
 
@@ -249,7 +256,8 @@ class Worker:
     async def _wait_for(self, working: concurrent.futures.Future[None]) -> None:
         """Until the I/O side is done. A cancel of the caller is a wish to stop, a second one a wish for haste."""
         if self._owns_process:
-            working.add_done_callback(self._watch_for_turn)
+            # All is settled then. If a task blocks the loop even so, nothing but the end of the process can end it.
+            working.add_done_callback(lambda _: self._leave_unless(self._turned, "a task still blocks its event loop"))
         done = asyncio.wrap_future(working)
         cancelled = False
         while not done.done():
@@ -264,12 +272,12 @@ class Worker:
         if cancelled:
             raise asyncio.CancelledError
 
-    def _watch_for_turn(self, working: concurrent.futures.Future[None]) -> None:
-        """All is settled. If a task blocks the loop even so, nothing but the end of the process can end it."""
+    def _leave_unless(self, event: threading.Event, obstacle: str) -> None:
+        """End the process if the event does not come soon."""
 
         def watch() -> None:
-            if not self._turned.wait(TURN_WITHIN):
-                self._logger.warning("worker %s: a task still blocks its event loop; leaving without it", self.name)
+            if not event.wait(LEAVE_WITHIN):
+                self._logger.warning("worker %s: %s; leaving without it", self.name, obstacle)
                 logging.shutdown()
                 sys.stdout.flush()
                 os._exit(self.exit_code)
@@ -360,7 +368,7 @@ class Worker:
             host=socket.gethostname(),
             pid=os.getpid(),
             queues=self.queues,
-            tasks=tuple(self._profile.tasks),
+            tasks=tuple(name for name, task in self._profile.tasks.items() if task.spec.function is not None),
             version=version("heeler"),
             started_at=self._started_at,
             concurrency=self._profile.concurrency,

@@ -9,8 +9,8 @@ from heeler.io_thread import IoThread
 class BrokenBroker(MemoryBroker):
     """`down` names the verbs that fail now; `lose_replies` those that are carried out, but whose answer is lost."""
 
-    def __init__(self) -> None:
-        super().__init__(io=IoThread(), clock=SystemClock(), namespace="heeler")
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(io=IoThread(), clock=SystemClock(), namespace="heeler", name=name)
         self.down: set[str] = set()
         self.lose_replies: set[str] = set()
         self.calls: list[str] = []

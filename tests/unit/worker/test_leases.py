@@ -49,41 +49,34 @@ def test_a_blocked_event_loop_keeps_its_leases():
 
 def test_who_lost_a_lease_cannot_end_the_job_or_speak_for_it(caplog):
     caplog.set_level(logging.INFO, "heeler")
-    broker = BrokenBroker()
-    ends, refused = [], []
-    go_on, second = threading.Event(), threading.Event()
-    with Heeler(broker=broker, lease=0.2) as app:
+    broker = BrokenBroker("shared")
+    refused = []
+    started, closed = threading.Event(), threading.Event()
 
-        @app.task(name="paused", takes_context=True)
-        def paused(context: TaskContext) -> str:
-            ends.append(1)
-            if len(ends) == 1:
-                second.wait(10)
-                while not context.cancelled:
-                    time.sleep(0.005)
-                try:
-                    context.save("zombie")
-                except HeelerError as error:
-                    refused.append(str(error))
-                go_on.set()
-                return "zombie"
-            second.set()
-            return "accepted"
-
-        first = app.worker(name="first")
-        first.start()
-        result = paused.enqueue()
-        while not ends:
+    def paused(context: TaskContext) -> str:
+        started.set()
+        while not context.cancelled:
             time.sleep(0.005)
-        broker.down = {"extend"}  # as if it were paused for longer than its lease
-        with app.worker(name="second"):
-            assert second.wait(10)
-            broker.down = set()
-            assert result.get(timeout=10) == "accepted"
-            assert go_on.wait(10)
-        first.stop()
-        first.wait(10)
-    assert result.worker_ids[-1].startswith("second")
+        try:
+            context.save("zombie")
+        except HeelerError as error:
+            refused.append(str(error))
+        closed.set()
+        return "zombie"
+
+    with Heeler(broker=broker, lease=0.2) as here, Heeler(broker=BrokenBroker("shared"), lease=0.2) as elsewhere:
+        result = here.task(paused, name="job", takes_context=True).enqueue()
+        elsewhere.task(lambda: "accepted", name="job")
+        with here.worker(name="first", concurrency=1) as first:
+            assert started.wait(5)
+            broker.down = {"extend"}  # as if it were cut off for longer than its lease
+            with elsewhere.worker(name="second"):
+                assert result.get(timeout=10) == "accepted"
+                broker.down = set()
+                assert closed.wait(10)
+            first.stop()
+        result.refresh()
+    assert (result.saved, result.worker_ids[-1].partition("@")[0]) == (None, "second")
     assert len(refused) == 1
     assert "its lease is lost" in caplog.text
 
@@ -158,7 +151,6 @@ async def keeping():
 
 async def test_all_that_is_held_is_renewed_at_a_third_of_the_lease(keeping: Keeping):
     keeping.keeper.hold(await keeping.runs(3), keeping.now)
-    keeping.keeper._plan(keeping.now)
     assert keeping.renewed(keeping.now + 9.9) == []
     assert keeping.renewed(keeping.now + 10.0) == ["0", "1", "2"]
     assert keeping.renewed(keeping.now + 11.0) == []
@@ -166,10 +158,16 @@ async def test_all_that_is_held_is_renewed_at_a_third_of_the_lease(keeping: Keep
     assert keeping.renewed(keeping.now + 20.0) == ["0", "1", "2"]
 
 
+async def test_the_first_renewal_of_a_short_lease_does_not_wait_for_the_announcement(keeping: Keeping):
+    short = Keeping(lease=0.3)
+    short.keeper.hold(await short.runs(1), short.now)
+    assert short.keeper._due == pytest.approx(short.now + 0.1)
+    await short.broker.close()
+
+
 async def test_a_run_is_not_renewed_beyond_its_timeout_and_grace(keeping: Keeping):
     (run,) = await keeping.runs(1)
     keeping.keeper.hold([run], keeping.now)
-    keeping.keeper._plan(keeping.now)
     run.renew_until = keeping.now + 15.0
     assert keeping.renewed(keeping.now + 10.0) == ["0"]
     keeping.keeper.pulse()
@@ -178,7 +176,6 @@ async def test_a_run_is_not_renewed_beyond_its_timeout_and_grace(keeping: Keepin
 
 async def test_nothing_is_renewed_once_the_task_loop_is_silent_for_too_long(keeping: Keeping, caplog):
     keeping.keeper.hold(await keeping.runs(1), keeping.now)
-    keeping.keeper._plan(keeping.now)
     assert keeping.renewed(keeping.now + 10.0) == ["0"]
     assert keeping.pings == 1
     assert keeping.renewed(keeping.now + 600.0) == ["0"]
@@ -191,7 +188,6 @@ async def test_nothing_is_renewed_once_the_task_loop_is_silent_for_too_long(keep
 async def test_a_run_is_announced_when_it_is_older_than_a_quarter_of_a_second(keeping: Keeping):
     (run,) = await keeping.runs(1)
     keeping.keeper.hold([run], keeping.now)
-    keeping.keeper._plan(keeping.now)
     run.started_at, run.started_mono = 50.0, keeping.now
     assert keeping.renewed(keeping.now + 0.2) == []
     assert keeping.renewed(keeping.now + 0.25) == ["0"]
@@ -211,7 +207,6 @@ async def test_the_end_of_a_job_that_is_being_settled_is_the_settler_s_to_tell(k
     keeping.keeper.hold([run], keeping.now)
     run.ended = True
     keeping.broker._state.jobs.clear()
-    keeping.keeper._plan(keeping.now)
     renewals, runs = keeping.keeper._collect(keeping.now + 10, [])
     await keeping.keeper._extend(renewals, runs)
     assert keeping.interrupts == []

@@ -9,6 +9,7 @@ import pytest
 
 from heeler import Heeler, Reject, Retry, RetryLater, SoftTimeout, TaskContext, TaskFailed, TaskStatus, current_context
 from heeler.errors import HeelerError
+from heeler.executors import ThreadExecutor
 
 
 def test_coroutines_and_plain_functions_run_and_give_their_results(app: Heeler):
@@ -196,7 +197,7 @@ def test_a_timeout_is_a_failed_attempt_and_frees_the_slot(app: Heeler, kind: str
 
 
 def test_a_coroutine_that_swallows_its_cancellation_is_abandoned_after_a_moment(app: Heeler, monkeypatch):
-    monkeypatch.setattr("heeler.worker.runner.PATIENCE", 0.05)
+    monkeypatch.setattr("heeler.worker.interrupter.PATIENCE", 0.05)
     end = threading.Event()
 
     @app.task(name="stubborn", timeout=0.05)
@@ -509,3 +510,39 @@ def test_a_startup_hook_that_fails_is_a_fault_of_the_start(app: Heeler):
     worker.start()
     with pytest.raises(RuntimeError, match="no database"):
         worker.wait(5)
+
+
+def test_an_executor_that_cannot_start_fails_the_attempt_and_not_the_worker(app: Heeler):
+    class Broken(ThreadExecutor):
+        def start(self, workers: int) -> None:
+            raise OSError("no threads left")
+
+    @app.task(name="unlucky", executor=Broken())
+    def unlucky() -> None: ...
+
+    @app.task(name="fine")
+    def fine() -> int:
+        return 1
+
+    with app.worker():
+        with pytest.raises(TaskFailed, match="no threads left"):
+            unlucky.enqueue().get(timeout=5)
+        assert fine.enqueue().get(timeout=5) == 1
+
+
+def test_an_executor_of_the_user_s_own_runs_its_tasks(app: Heeler):
+    ran = []
+
+    class Counting(ThreadExecutor):
+        def submit(self, calls) -> None:
+            ran.append(len(calls))
+            super().submit(calls)
+
+    @app.task(name="mine", executor=Counting())
+    def mine(number: int) -> int:
+        return number
+
+    with app.worker():
+        results = mine.enqueue_many([(n,) for n in range(50)])
+        assert [result.get(timeout=5) for result in results] == list(range(50))
+    assert sum(ran) == 50

@@ -76,6 +76,8 @@ class SqliteBroker(Broker):
     async def open(self) -> None:
         if self._session is None:
             self._session = Session(self._database)
+            self._caller.close()
+            self._caller = CallerSession(self._database)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -115,7 +117,13 @@ class SqliteBroker(Broker):
         return self._session
 
     def _start_anew(self) -> None:
-        """In a forked child: what was inherited is kept where nobody uses or closes it."""
+        """In a forked child: what was inherited is neither used nor closed, not even at the end of the process."""
+        inherited = [self._caller.connection]
+        if self._session is not None:
+            inherited += [self._session.durable, self._session.brisk]
+        for connection in inherited:
+            if connection is not None:
+                connection.abandon()
         self._parked += [self._session, self._caller]
         self._session = None
         self._caller = CallerSession(self._database)
@@ -127,7 +135,7 @@ _parked_brokers: list[SqliteBroker] = []
 
 def _after_fork() -> None:
     for broker in _brokers:
-        _parked_brokers.append(broker)  # so that the connections it parks are not closed with it either
+        _parked_brokers.append(broker)  # with what it parks
         broker._start_anew()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ Synchronous = Literal["full", "normal"]
 
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 _CACHE_KIB = 2000  # of each connection: an idle worker stays small
-_PAGES_TO_CHECKPOINT = 2000
+_PAGES_TO_CHECKPOINT = 1000
 _WAL_KEPT = 64 << 20  # bytes that the write-ahead log keeps of what it once grew to
 
 
@@ -63,7 +62,7 @@ class Connection:
                 f"{'.'.join(map(str, _OLDEST_SQLITE[:2]))} or newer"
             )
         self.database = database
-        self.pid = os.getpid()
+
         self._lock = database.writer_lock()
         try:
             self.raw = sqlite3.connect(
@@ -160,6 +159,12 @@ class Connection:
 
     def close(self) -> None:
         self.raw.close()
+
+    def abandon(self) -> None:
+        """In a forked child: never close this connection, not even when the interpreter ends. SQLite forbids it."""
+        import ctypes  # only here: it takes longer to import than all of this folder
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.raw))
 
 
 class Transaction:

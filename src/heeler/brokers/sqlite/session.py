@@ -12,6 +12,7 @@ from heeler.brokers.sqlite.mailbox import Mailbox
 from heeler.brokers.sqlite.post import Post, address_news, sleeper_address
 from heeler.brokers.sqlite.sleepers import choose_sleepers, choose_some
 from heeler.brokers.sqlite.step import Step
+from heeler.errors import BrokerUnavailable
 
 __all__ = ["CallerSession", "Session"]
 
@@ -23,8 +24,8 @@ def _finish(step: Step) -> None:
     if step.events:
         address_news(step)
     if step.buried:
-        limits = step.limits
-        while step.run("prune_dead", (step.now - limits.dead_letter_ttl, limits.dead_letter_limit)).rowcount:
+        step.run("prune_dead", (step.now - step.limits.dead_letter_ttl,))
+        while step.run("drop_surplus_dead", (step.limits.dead_letter_limit,)).rowcount:
             pass
 
 
@@ -122,10 +123,13 @@ class CallerSession:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._post: Post | None = None
+        self._closed = False
 
     @contextlib.contextmanager
     def step(self) -> Iterator[Step]:
         with self._lock:
+            if self._closed:
+                raise BrokerUnavailable(f"the broker on {self._database.path} is closed; open it again first")
             if self._connection is None or self._post is None:
                 self._connection = self._database.connect(durable=True)
                 self._connection.migrate()
@@ -136,8 +140,14 @@ class CallerSession:
             if step.woken or step.news:
                 _deliver(self._connection, self._post, step)
 
+    @property
+    def connection(self) -> Connection | None:
+        """What a forked child must leave alone."""
+        return self._connection
+
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

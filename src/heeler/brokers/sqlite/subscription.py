@@ -188,8 +188,8 @@ class SqliteSubscription(Subscription):
             if self._following is not None and now >= self._following + _AFTER_ALARM:
                 return True
             skips = skips_of(reader, self._skipped)
-            return not is_listed(reader, queues[0], self._address) or any(
-                is_there_work(reader, queue, skips) for queue in queues
+            return any(
+                is_there_work(reader, queue, skips) or not is_listed(reader, queue, self._address) for queue in queues
             )
 
     def _deliveries(self, rows: list[Waiting], now: float) -> list[Delivery]:

@@ -89,7 +89,7 @@ CREATE TABLE {ns}_dead (
     details BLOB NOT NULL,
     bytes BLOB NOT NULL
 );
-CREATE INDEX {ns}_dead_by_queue ON {ns}_dead (queue, number);
+CREATE INDEX {ns}_dead_at ON {ns}_dead (died_at);
 
 -- rule is NULL where members arrived before their latch; broke: its `on_break` has been let go; forget_at is NULL while
 -- it is open. What it lets go stands apart, so that an arrival rewrites counts only.

@@ -46,9 +46,13 @@ INSERT OR REPLACE INTO {ns}_dead (number, id, queue, task, died_at, epoch, detai
 VALUES ((SELECT coalesce(max(number), 0) + 1 FROM {ns}_dead), ?, ?, ?, ?, ?, ?, ?)
 
 -- name: prune_dead
--- Drops the oldest dead letters: those whose time is over, and those above the limit.
--- takes: the time before which all are dropped, how many are kept at most
+-- Drops a few dead letters whose time is over.
+-- takes: the time before which all are dropped
+DELETE FROM {ns}_dead WHERE number IN (SELECT number FROM {ns}_dead WHERE died_at <= ? ORDER BY died_at LIMIT 64)
+
+-- name: drop_surplus_dead
+-- Drops a few of the dead letters above the limit: the oldest.
+-- takes: how many are kept
 DELETE FROM {ns}_dead WHERE number IN (
-    SELECT number FROM (SELECT number, died_at FROM {ns}_dead ORDER BY number LIMIT 64)
-    WHERE died_at <= ? OR number <= (SELECT number FROM {ns}_dead ORDER BY number DESC LIMIT 1 OFFSET ?)
+    SELECT number FROM {ns}_dead ORDER BY died_at DESC, number DESC LIMIT 64 OFFSET ?
 )

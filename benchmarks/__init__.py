@@ -1,0 +1,1 @@
+"""Heeler's benchmarks: `make bench`, or `python -m benchmarks [section …] [--runs N]`. Numbers, not tests."""

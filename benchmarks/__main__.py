@@ -1,0 +1,131 @@
+"""Prints the tables. Every figure is the median of several runs, each in a process of its own."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import stages
+from benchmarks.measure import in_process, machine, medians
+
+MEMORY = "memory://"
+SQLITE = "sqlite:///{dir}/jobs.db"
+SQLITE_NORMAL = "sqlite:///{dir}/jobs.db?synchronous=normal"
+BROKERS = {"memory": MEMORY, "SQLite": SQLITE, "SQLite, synchronous=normal": SQLITE_NORMAL}
+
+console = Console(width=110)
+
+
+def table(title: str, *columns: str) -> Table:
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number == 0 else "right")
+    return made
+
+
+def drain(runs: int) -> None:
+    shown = table("Drain: one worker process, no-op with two ints, results stored", "broker", "task", "jobs/s", "CPU")
+    for name, url in BROKERS.items():
+        for kind in ("coroutine", "thread"):
+            got = medians(runs, lambda u=url, k=kind: in_process("drain", u, kind=k, jobs=30_000))
+            shown.add_row(name, kind, f"{got['jobs/s']:,.0f}", f"{got['CPU µs/job']:.1f} µs/job")
+    console.print(shown)
+
+
+def enqueue(runs: int) -> None:
+    shown = table("Enqueue from one process", "broker", "in bulk", "one by one", "concurrently (async)")
+    for name, url in BROKERS.items():
+        rates = [
+            medians(runs, lambda c=case, u=url, n=jobs: in_process(c, u, jobs=n))["jobs/s"]
+            for case, jobs in (
+                ("enqueue_many", 60_000),
+                ("enqueue_one_by_one", 3_000),
+                ("enqueue_concurrently", 10_000),
+            )
+        ]
+        shown.add_row(name, *(f"{rate:,.0f}/s" for rate in rates))
+    bare = medians(runs, lambda: in_process("bare_sqlite_commits", MEMORY, jobs=3_000))["jobs/s"]
+    shown.add_row("bare sqlite3, one commit each", "", f"{bare:,.0f}/s", "")
+    console.print(shown)
+
+
+def latency(runs: int) -> None:
+    shown = table(
+        "Latency on an idle system, worker in another process", "broker", "start p50", "p99", "result p50", "p99"
+    )
+    got = medians(runs, lambda: in_process("latency", SQLITE, jobs=300))
+    shown.add_row("SQLite", *(f"{value:.2f} ms" for value in got.values()))
+    console.print(shown)
+
+
+def idle(runs: int) -> None:
+    del runs
+    shown = table("An idle worker process", "broker", "CPU", "wake-ups", "memory")
+    got = in_process("idle", SQLITE, seconds=20)
+    shown.add_row(
+        "SQLite", f"{got['CPU s/min']:.2f} s/min", f"{got['wake-ups/s']:.1f}/s", f"{got['PSS MB']:.0f} MB PSS"
+    )
+    console.print(shown)
+
+
+def startup(runs: int) -> None:
+    shown = table("Start", "", "import heeler", "worker's start to its first job's start")
+    got = medians(runs, lambda: in_process("startup", SQLITE))
+    shown.add_row("SQLite", f"{got['import ms']:.0f} ms", f"{got['first job ms']:.0f} ms")
+    console.print(shown)
+
+
+def backlog(runs: int) -> None:
+    shown = table("Drain of 20,000 coroutine jobs in front of a backlog", "broker", "backlog", "jobs/s")
+    runs = min(runs, 3)
+    for name, url in (("memory", MEMORY), ("SQLite", SQLITE)):
+        for label, extra in (
+            ("10,000 waiting", {"backlog": 10_000}),
+            ("1,000,000 waiting", {"backlog": 1_000_000}),
+            ("1,000,000 scheduled", {"scheduled": 1_000_000}),
+        ):
+            got = medians(runs, lambda u=url, e=extra: in_process("drain", u, kind="coroutine", jobs=20_000, **e))
+            shown.add_row(name, label, f"{got['jobs/s']:,.0f}")
+    console.print(shown)
+
+
+def memory(runs: int) -> None:
+    del runs
+    shown = table("Peak memory of a worker that drains 1,000,000 jobs", "broker", "after 100,000", "after 1,000,000")
+    got = in_process("memory_of_a_long_drain", SQLITE, jobs=1_000_000)
+    shown.add_row("SQLite", *(f"{value:.0f} MB" for value in got.values()))
+    console.print(shown)
+
+
+def by_stage(runs: int) -> None:
+    shown = table("Microseconds per job by stage, batches of 128", "broker", *stages.STAGES)
+    for name, url in BROKERS.items():
+        got = medians(runs, lambda u=url: in_process("by_stage", u))
+        shown.add_row(name, *(f"{got[stage]:.1f}" for stage in stages.STAGES))
+    console.print(shown)
+
+
+SECTIONS = {
+    "drain": drain,
+    "enqueue": enqueue,
+    "latency": latency,
+    "idle": idle,
+    "startup": startup,
+    "stages": by_stage,
+    "backlog": backlog,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each case; the median is printed")
+    asked = parser.parse_args()
+    console.print(machine(), style="dim")
+    for name in asked.sections or SECTIONS:
+        SECTIONS[name](asked.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Durations as people write and read them: `30`, `45s`, `5m`, `2h`, `1d`, `1h30m`."""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+__all__ = ["duration_text", "read_duration"]
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw]?)\s*")
+
+
+def read_duration(text: str, option: str) -> float:
+    """The seconds that the text means; a bare number is seconds. Raises a usage error that names the option."""
+    seconds, end = 0.0, 0
+    stripped = text.strip()
+    while match := _PART.match(stripped, end):
+        seconds += float(match[1]) * _SECONDS[match[2]]
+        end = match.end()
+    if not stripped or end != len(stripped):
+        raise typer.BadParameter(f"{option} takes a time like 30, 45s, 5m, 2h or 1h30m, got {text!r}")
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """The duration in one or two units, as exact as a person needs it."""
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    if seconds < 3570:
+        return _two_units(round(seconds), 60, "min", "s")
+    if seconds < 84600:
+        return _two_units(round(seconds / 60), 60, "h", "min")
+    return _two_units(round(seconds / 3600), 24, "d", "h")
+
+
+def _two_units(count: int, size: int, larger: str, smaller: str) -> str:
+    whole, rest = divmod(count, size)
+    return f"{whole} {larger} {rest} {smaller}" if rest else f"{whole} {larger}"

@@ -1,0 +1,96 @@
+"""What `--json` prints of each value: the names of the Python attributes, times as ISO texts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from heeler.contracts import Executor, QueueSize
+from heeler.model import DeadLetter, ErrorRecord, Retry, TaskStatus
+from heeler.task import Task
+from heeler.task_result import TaskResult
+
+__all__ = ["dead_letter_fields", "error_fields", "queue_fields", "result_fields", "task_fields"]
+
+
+def result_fields(result: TaskResult[Any]) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "name": result.name,
+        "status": result.status,
+        "queue_name": result.queue_name,
+        "priority": result.priority,
+        "args": result.args,
+        "kwargs": result.kwargs,
+        "headers": result.headers,
+        "enqueued_at": result.enqueued_at,
+        "run_after": result.run_after,
+        "started_at": result.started_at,
+        "last_attempted_at": result.last_attempted_at,
+        "finished_at": result.finished_at,
+        "attempts": result.attempts,
+        "max_attempts": result.max_attempts,
+        "worker_ids": result.worker_ids,
+        "errors": [error_fields(error) for error in result.errors],
+        "saved": result.saved,
+        "return_value": result.return_value if result.status is TaskStatus.SUCCESSFUL else None,
+    }
+
+
+def error_fields(error: ErrorRecord) -> dict[str, Any]:
+    return {
+        "exception_class_path": error.exception_class_path,
+        "message": error.message,
+        "traceback": error.traceback,
+        "attempt": error.attempt,
+        "at": _moment(error.at),
+    }
+
+
+def queue_fields(size: QueueSize) -> dict[str, Any]:
+    return msgspec.structs.asdict(size)
+
+
+def dead_letter_fields(letter: DeadLetter) -> dict[str, Any]:
+    """Without the envelope; its body is what `heeler result` shows as args. `raw` is base64."""
+    return {
+        "id": letter.id,
+        "task": letter.task,
+        "queue": letter.queue,
+        "reason": letter.reason,
+        "died_at": _moment(letter.died_at),
+        "attempts": letter.attempts,
+        "crashes": letter.crashes,
+        "errors": [error_fields(error) for error in letter.errors],
+        "raw": letter.raw,
+    }
+
+
+def task_fields(task: Task[Any, Any]) -> dict[str, Any]:
+    options = msgspec.structs.asdict(task.options)
+    if isinstance(options["executor"], Executor):
+        options["executor"] = type(options["executor"]).__name__
+    if isinstance(options["expires"], datetime):
+        options["expires"] = options["expires"].astimezone(UTC)
+    retry: Retry = options["retry"]
+    parameters = task.spec.parameters
+    return {
+        "name": task.name,
+        "signature": parameters.signature_text if parameters is not None else None,
+        **options,
+        "retry": {
+            "max_attempts": retry.max_attempts,
+            "delay": retry.delay,
+            "backoff": retry.backoff,
+            "max_delay": retry.max_delay,
+            "jitter": retry.jitter,
+            "on": retry.on,
+            "not_on": retry.not_on,
+        },
+    }
+
+
+def _moment(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -1,0 +1,200 @@
+"""`--processes N`: a parent that does no work itself, restarts worker processes that die, and ends with them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import msgspec
+
+from heeler.worker.parent_death import end_with_parent
+
+__all__ = ["EXIT_RECYCLE", "Children"]
+
+EXIT_RECYCLE = 75  # EX_TEMPFAIL: the process is worn out by abandoned threads; another one shall take its place
+EXIT_USAGE = 2  # wrong settings: the next process would end in the same way
+LIVED_LONG = 10.0  # who lived so long did not die of its start
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 30.0
+
+
+class _Child(msgspec.Struct):
+    """One place for a process. `pid` is 0 while nobody has it; `start_at` is when somebody shall."""
+
+    number: int
+    pid: int = 0
+    started_at: float = 0.0
+    start_at: float = 0.0
+    deaths: int = 0  # one soon after the other
+    over: bool = False
+
+
+class Children:
+    """Forks `count` processes that each call `work(number)` and exit with what it returns.
+
+    A process that dies, or exits with `EXIT_RECYCLE`, is replaced, with growing delays if that happens at once.
+    One that exits with 0 has done what it was to do; one that exits with 2 cannot work, so all are stopped. SIGTERM
+    and SIGINT go on to the children; they have process groups of their own, so a Ctrl-C reaches them once. If the
+    parent is killed they get SIGTERM from the kernel.
+
+    To be run before any thread is started, on the main thread.
+    """
+
+    def __init__(self, count: int, work: Callable[[int], int], logger: logging.Logger) -> None:
+        self._children = [_Child(number) for number in range(1, count + 1)]
+        self._work = work
+        self._logger = logger.getChild("children")
+        self._stopping = False
+        self._exit_code = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that live."""
+        return [child.pid for child in self._children if child.pid]
+
+    def run(self) -> int:
+        """Return when all have ended for good: the exit code for this process."""
+        with self._signals() as wake:
+            while True:
+                self._start_due()
+                if all(child.over for child in self._children):
+                    return self._exit_code
+                select.select([wake], [], [], self._until_next_start())
+                _drain(wake)
+                self._reap()
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.pid == 0 and not child.over:
+                if self._stopping:
+                    child.over = True
+                elif child.start_at <= now:
+                    self._fork(child)
+
+    def _until_next_start(self) -> float | None:
+        waiting = [child.start_at for child in self._children if child.pid == 0 and not child.over]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _fork(self, child: _Child) -> None:
+        parent = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal between the fork and the child's own handlers must not run the parent's.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+        pid = os.fork()
+        if pid == 0:
+            self._live(child, parent, blocked)
+        child.pid = pid
+        child.started_at = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def _live(self, child: _Child, parent: int, blocked: set[int | signal.Signals]) -> None:
+        """The life of a child process; never returns."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            for number in (*_FORWARDED, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            end_with_parent(parent)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            code = self._work(child.number)
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        for child in self._children:
+            if child.pid:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+                if pid:
+                    child.pid = 0
+                    self._judge(child, os.waitstatus_to_exitcode(status))
+
+    def _judge(self, child: _Child, code: int) -> None:
+        """What follows from the end of a process."""
+        if code == 0 or self._stopping:
+            child.over = True
+            if code not in (0, EXIT_RECYCLE) and self._exit_code == 0:
+                self._exit_code = code if code > 0 else 1
+            return
+        if code == EXIT_USAGE:
+            self._logger.error("worker process %d cannot work (exit code %d); stopping", child.number, code)
+            child.over = True
+            self._exit_code = code
+            self._forward(signal.SIGTERM)
+            return
+        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+        delay = self._delay(child, recycled=code == EXIT_RECYCLE)
+        child.start_at = time.monotonic() + delay
+        self._logger.log(
+            logging.INFO if code == EXIT_RECYCLE else logging.WARNING,
+            "worker process %d ended (%s); another one starts %s",
+            child.number,
+            how,
+            "now" if delay == 0 else f"in {delay:.1f} s",
+        )
+
+    def _delay(self, child: _Child, *, recycled: bool) -> float:
+        if recycled or time.monotonic() - child.started_at >= LIVED_LONG:
+            child.deaths = 0
+            return 0.0
+        child.deaths += 1
+        return 0.0 if child.deaths == 1 else min(FIRST_DELAY * 2.0 ** (child.deaths - 2), LONGEST_DELAY)
+
+    def _forward(self, number: int) -> None:
+        self._stopping = True
+        for child in self._children:
+            if child.pid:
+                try:
+                    os.kill(child.pid, number)
+                except ProcessLookupError:
+                    pass  # it is dead, and will be reaped
+
+    @contextmanager
+    def _signals(self) -> Iterator[int]:
+        """Every signal makes the yielded file readable; those for the children go on to them."""
+
+        def forward(number: int, frame: FrameType | None) -> None:
+            self._forward(signal.SIGTERM)
+
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        os.set_blocking(writing, False)
+        wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, forward) for number in _FORWARDED}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(reading)
+            os.close(writing)
+
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT)
+
+
+def _drain(reading: int) -> None:
+    try:
+        while os.read(reading, 4096):
+            pass
+    except BlockingIOError:
+        pass
