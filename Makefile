@@ -1,9 +1,11 @@
 # Two commands matter: `make demo` and `make test`. Each makes .venv itself when it is missing or stale.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTHON_313 := $(firstword $(shell for python in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13; do \
+	$$python -c "" 2>/dev/null && echo $$python; done))
 
 .PHONY: demo test check bench docs format clean help
 
@@ -31,8 +33,12 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All tests on the Python of .venv; what does not depend on the machine once more on 3.13, where there is one.
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@if [ "$(VENV)" = .venv ] && [ -z "$(PYTEST_ARGS)" ] && [ -n "$(PYTHON_313)" ]; then \
+		$(MAKE) --no-print-directory test VENV=.venv-3.13 PYTHON=$(PYTHON_313) PYTEST_ARGS="tests/unit tests/conformance"; \
+	fi
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
@@ -45,4 +51,4 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-3.13 build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -76,7 +76,7 @@ async def hold_in_coroutine(context: TaskContext) -> str:
 async def hold_a_moment(context: TaskContext) -> str:
     """Blocks its loop for a moment; in a worker that is told to hold, until the gate opens."""
     run = _Run(context)
-    time.sleep(0.5)  # noqa: ASYNC251
+    time.sleep(1.0)  # noqa: ASYNC251
     if "FAULT_HOLD" in os.environ:
         pass_through(GATE)
     return run.end()

@@ -15,7 +15,8 @@ import psutil
 from gate import Gate
 from ledger import Account, Ledger, LedgerWriter
 
-from heeler import Heeler, TaskResult
+from heeler import BrokerUnavailable, Heeler, TaskResult
+from heeler.brokers.sqlite.writer_lock import writer_lock
 from heeler.model import ResultRecord
 
 HERE = Path(__file__).parent
@@ -105,6 +106,24 @@ class Site:
         process = Process(name, arguments, {**self._environment, **environment}, self.folder / f"{name}.log")
         self.processes.append(process)
         return process
+
+    def stop(self, process: Process) -> None:
+        """SIGSTOP, at a moment when the process writes nothing.
+
+        Whoever is stopped in the midst of a write keeps the file locked until it goes on: SQLite's nature, and the
+        error that others get names the process. Other workers could do nothing then.
+        """
+        lock = writer_lock(self.database.with_name(f"{self.database.name}-lock"))
+        while True:
+            process.send(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            try:
+                lock.acquire(timeout=0.2)
+            except BrokerUnavailable:
+                process.send(signal.SIGCONT)
+            else:
+                lock.release()
+                return
 
     def _fail_if_one_failed(self) -> None:
         for process in self.processes:

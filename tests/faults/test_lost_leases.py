@@ -13,7 +13,7 @@ def test_the_end_of_a_worker_that_was_stopped_for_longer_than_its_lease_is_refus
     zombie = site.worker()
     job = site.enqueue("hold").id
     site.ledger.wait_for_event("started", job)
-    zombie.send(signal.SIGSTOP)
+    site.stop(zombie)
     site.worker()
     first, second = site.ledger.wait_for_event("started", job, count=2)
 
@@ -35,7 +35,7 @@ def test_the_end_is_refused_also_while_the_job_runs_elsewhere(site: Site):
     zombie = site.worker()
     job = site.enqueue("hold_a_moment").id
     site.ledger.wait_for_event("started", job)
-    zombie.send(signal.SIGSTOP)
+    site.stop(zombie)
     other = site.worker(FAULT_HOLD="until the gate opens")
     first, second = site.ledger.wait_for_event("started", job, count=2)
 

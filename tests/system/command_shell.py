@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import subprocess
 import sys
 import time
@@ -80,13 +79,11 @@ def wait_for_file(file: Path, worker: subprocess.Popen[str]) -> None:
 
 
 def read_until(worker: subprocess.Popen[str], text: str) -> str:
-    """What the worker has written to stderr, up to and with the line that contains `text`."""
+    """What the worker writes to stderr, up to and with the line that contains `text`."""
     assert worker.stderr is not None
     lines = []
-    while True:
-        assert select.select([worker.stderr], [], [], PATIENCE)[0], f"no {text!r} in {''.join(lines)}"
-        line = worker.stderr.readline()
-        assert line, f"the worker ended before {text!r}: {''.join(lines)}"
+    for line in worker.stderr:
         lines.append(line)
         if text in line:
             return "".join(lines)
+    raise AssertionError(f"the worker ended before {text!r}: {''.join(lines)}")

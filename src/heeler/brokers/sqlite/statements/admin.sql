@@ -18,7 +18,8 @@ SELECT coalesce(sum(at <= ?2), 0), coalesce(sum(at > ?2), 0) FROM {ns}_scheduled
 
 -- name: count_leased
 -- takes: now; returns: queue, how many leases run, how many ran out
-SELECT j.queue, sum(l.until > ?1), sum(l.until <= ?1) FROM {ns}_leases l JOIN {ns}_jobs j ON j.seq = l.seq GROUP BY j.queue
+SELECT j.queue, sum(l.until > ?1), sum(l.until <= ?1)
+FROM {ns}_leases l CROSS JOIN {ns}_jobs j ON j.seq = l.seq GROUP BY j.queue
 
 -- name: count_dead
 -- takes: the time before which all are dropped; returns: queue, how many
@@ -51,9 +52,9 @@ SELECT j.id FROM {ns}_scheduled s JOIN {ns}_jobs j ON j.seq = s.seq
 WHERE s.queue = ? AND (s.at, s.place) > (?, ?) ORDER BY s.at, s.place LIMIT ?
 
 -- name: running_ids
--- Leased jobs of a queue by level and place.
+-- Leased jobs of a queue by level and place. CROSS JOIN: the leases are few, so they are to be gone through.
 -- takes: queue, rank and place after which to begin, how many at most; returns: id
-SELECT j.id FROM {ns}_leases l JOIN {ns}_jobs j ON j.seq = l.seq LEFT JOIN {ns}_history h ON h.seq = l.seq
+SELECT j.id FROM {ns}_leases l CROSS JOIN {ns}_jobs j ON j.seq = l.seq LEFT JOIN {ns}_history h ON h.seq = l.seq
 WHERE j.queue = ? AND (j.rank, coalesce(h.place, j.seq)) > (?, ?) ORDER BY j.rank, coalesce(h.place, j.seq) LIMIT ?
 
 -- name: position
