@@ -126,8 +126,8 @@ class Heeler:
     `results` take a URL or an object instead. `results` unset is the broker's own store where it has one,
     `"none://"` is no store. `retry`, `timeout` (seconds) and `result_ttl` are defaults of tasks; `lease` is after
     how many seconds without a renewal a worker counts as dead. `namespace` keeps apps on one server apart.
-    `codec` is "msgpack" (default), "json", or an object; `imports` names modules that register tasks; `queues`
-    declares queues that no task names.
+    `codec` is "msgpack" (default), "json", or an object; `id_maker` makes the ids of jobs, which are then taken as
+    if they had been given; `imports` names modules that register tasks; `queues` declares queues that no task names.
 
     Nothing is opened before its first use. Raises ConfigurationError for a setting that cannot be right.
     """
@@ -154,24 +154,34 @@ class Heeler:
     ) -> None:
         if url is not None and broker is not None:
             raise ConfigurationError("Heeler: give the broker as `url` or as `broker`, not as both")
+        for option, values in (("imports", imports), ("queues", queues), ("middleware", middleware)):
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                raise ConfigurationError(f"Heeler: {option} takes a list, for example [{values!r}]")
         self.logger = logger or logging.getLogger("heeler")
         self.clock: Clock = clock or SystemClock()
         self.default_queue = default_queue
         self.namespace = namespace
-        self.lease = seconds_of(lease, "Heeler: lease")
+        self.lease = _seconds(lease, "Heeler: lease")
         if self.lease <= 0:
             raise ConfigurationError("Heeler: lease must be more than 0 seconds")
+        _check_name(namespace, "Heeler: namespace")
+        _check_name(default_queue, "Heeler: default_queue")
+        _check_callable(id_maker, "Heeler: id_maker")
         self.imports = tuple(imports)
         self.types = TypeRegistry()
         self.tasks = TaskRegistry()
         self.workers: dict[str, Worker] = {}
         self.middleware = tuple(middleware)
-        self._queues = tuple(Queue(queue) if isinstance(queue, str) else queue for queue in queues)
-        self._defaults = TaskOptions(
-            queue_name=default_queue,
-            retry=retry or Retry(),
-            timeout=None if timeout is None else seconds_of(timeout, "Heeler: timeout"),
-            result_ttl=seconds_of(result_ttl, "Heeler: result_ttl"),
+        self._queues = tuple(_queue(queue) for queue in queues)
+        self._defaults = TaskOptions()
+        self._defaults = self._options(
+            "Heeler",
+            {
+                "queue_name": default_queue,
+                "retry": Retry() if retry is None else retry,
+                "timeout": timeout,
+                "result_ttl": result_ttl,
+            },
         )
         self._hooks = Hooks()
         self._codecs = Codecs(self.types)
@@ -197,7 +207,7 @@ class Heeler:
         )
         self.eager = self.connections.scheme == "eager"
         if self.eager:
-            from heeler.worker.drain import EagerRuns
+            from heeler.worker.eager_runs import EagerRuns
 
             self._producer.after_publish = EagerRuns(self.connections, self.burst_worker)
         self.queues = Queues(self.connections)
@@ -254,14 +264,20 @@ class Heeler:
         if isinstance(function, Task):
             function = function.func
         asked = dict(options)
-        name = asked.pop("name", None) or default_name(function)
+        name = asked.pop("name", None)
+        if name is None:
+            name = default_name(function)
+        _check_name(name, "task: name")
         codec = asked.pop("codec", None)
         id_maker = asked.pop("id_maker", None)
         callbacks = {hook: asked.pop(hook, None) for hook in _CALLBACKS}
+        for option, called in {"id_maker": id_maker, **callbacks}.items():
+            if called is not None:
+                _check_callable(called, f"task {name!r}: {option}")
         spec = describe_function(
             function,
             name,
-            self._options(name, asked),
+            self._options(f"task {name!r}", asked),
             self._codec if codec is None else self._codecs.add(codec),
             self.types,
             TaskContext,
@@ -277,42 +293,41 @@ class Heeler:
         self.tasks.add(task)
         return task
 
-    def _options(self, name: str, asked: Mapping[str, Any]) -> TaskOptions:
-        """The task's options over the app's defaults, durations in seconds."""
+    def _options(self, whose: str, asked: Mapping[str, Any]) -> TaskOptions:
+        """The options asked for over the app's defaults, durations in seconds. `whose` names them in the errors."""
         fields = TaskOptions.__struct_fields__
         unknown = asked.keys() - set(fields)
         if unknown:
             known = ", ".join(sorted({*fields, *_CALLBACKS, "name", "codec", "id_maker"}))
-            raise ConfigurationError(f"task {name!r}: unknown option {', '.join(sorted(unknown))}; known are {known}")
+            raise ConfigurationError(f"{whose}: unknown option {', '.join(sorted(unknown))}; known are {known}")
         values: dict[str, Any] = {field: getattr(self._defaults, field) for field in fields}
         for option, value in asked.items():
-            if option in ("timeout", "soft_timeout", "result_ttl") and value is not None:
-                value = seconds_of(value, f"task {name!r}: {option}")
+            if option == "result_ttl" or (option in ("timeout", "soft_timeout") and value is not None):
+                value = _seconds(value, f"{whose}: {option}")
             values[option] = value
-        _check_options(name, values)
+        _check_options(whose, values)
         return TaskOptions(**values)
 
     def declare(self, name: str, stub: Callable[P, R] | None = None, **options: Any) -> Task[P, R]:
         """A task whose function is elsewhere: `stub`, a function with the same signature, gives names and types.
 
-        Without a stub the arguments are sent as they are and checked by the worker.
+        Without a stub the arguments are sent as they are and checked by the worker. `options` are those of `task`
+        that the producer applies. Raises ConfigurationError for an unknown or wrong option.
         """
+        _check_name(name, "declare: name")
         asked = dict(options)
         codec = asked.pop("codec", None)
+        id_maker = asked.pop("id_maker", None)
+        if id_maker is not None:
+            _check_callable(id_maker, f"task {name!r}: id_maker")
+        task_options = self._options(f"task {name!r}", asked)
         chosen = self._codec if codec is None else self._codecs.add(codec)
         if stub is None:
-            spec = self._bare_spec(name, self._options(name, asked), chosen)
+            spec = self._bare_spec(name, task_options, chosen)
         else:
-            spec = describe_function(
-                stub,
-                name,
-                self._options(name, asked),
-                chosen,
-                self.types,
-                TaskContext,
-                None,
-            )
+            spec = describe_function(stub, name, task_options, chosen, self.types, TaskContext, None)
             spec.function = None
+        spec.id_maker = id_maker
         task: Task[P, R] = Task(spec, self._producer)
         if name not in self.tasks:
             self.tasks.add(task)
@@ -410,7 +425,7 @@ class Heeler:
             tasks=self.tasks if tasks is None else self._named_tasks(tasks),
             queues=self._shares(queues),
             concurrency=concurrency,
-            grace=seconds_of(grace, "worker: grace"),
+            grace=_seconds(grace, f"worker {name!r}: grace"),
             logger=self.logger,
             burst=burst,
             max_jobs_per_child=max_jobs_per_child,
@@ -486,9 +501,7 @@ class Heeler:
             return [QueueShare(name) for name in self.queue_names]
         if isinstance(queues, str):
             raise ConfigurationError(f"worker: queues takes a list, for example [{queues!r}]")
-        return [
-            QueueShare(queue) if isinstance(queue, str) else QueueShare(queue.name, queue.weight) for queue in queues
-        ]
+        return [QueueShare(queue.name, queue.weight) for queue in map(_queue, queues)]
 
     # The end
 
@@ -523,14 +536,13 @@ class Heeler:
 _CALLBACKS = ("on_processing", "on_success", "on_retry", "on_failure")
 
 
-def _check_options(name: str, values: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for an option that makes no sense, naming the task and what would."""
+def _check_options(whose: str, values: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for an option that makes no sense, naming whose it is and what would."""
 
     def refuse(option: str, wanted: str) -> None:
-        raise ConfigurationError(f"task {name!r}: {option} must be {wanted}, got {values[option]!r}")
+        raise ConfigurationError(f"{whose}: {option} must be {wanted}, got {values[option]!r}")
 
-    if not isinstance(values["queue_name"], str) or not values["queue_name"]:
-        refuse("queue_name", "a name")
+    _check_name(values["queue_name"], f"{whose}: queue_name")
     if not _is_whole(values["priority"]) or not -100 <= values["priority"] <= 100:
         refuse("priority", "a whole number from -100 to 100")
     if not isinstance(values["retry"], Retry):
@@ -549,9 +561,34 @@ def _check_options(name: str, values: Mapping[str, Any]) -> None:
         refuse("reports", '"final" or "all"')
     if values["expires"] is not None:
         try:
-            moment_or_delay(values["expires"], f"task {name!r}: expires")
+            moment_or_delay(values["expires"], f"{whose}: expires")
         except (TypeError, ValueError) as error:
             raise ConfigurationError(str(error)) from error
+
+
+def _queue(queue: str | Queue) -> Queue:
+    if isinstance(queue, Queue):
+        return queue
+    _check_name(queue, "queues: a queue")
+    return Queue(queue)
+
+
+def _check_name(value: object, what: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{what} must be a name, got {value!r}")
+
+
+def _check_callable(value: object, what: str) -> None:
+    if not callable(value):
+        raise ConfigurationError(f"{what} must be callable, got {value!r}")
+
+
+def _seconds(duration: Duration, what: str) -> float:
+    """A duration of a setting in seconds; what is wrong with it is a ConfigurationError."""
+    try:
+        return seconds_of(duration, what)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _is_whole(value: object) -> bool:

@@ -12,4 +12,4 @@ DEFAULT_URL = "sqlite:///heeler.db"
 
 def broker_url(given: str | None) -> str:
     """The broker's URL: as given, else from the environment, else a SQLite file in the working directory."""
-    return given or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    return os.environ.get(URL_VARIABLE) or DEFAULT_URL if given is None else given

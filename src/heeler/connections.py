@@ -32,6 +32,13 @@ _BROKERS = {
     "eager": "heeler.brokers.memory.eager:eager_from_url",
     "memory": "heeler.brokers.memory:from_url",
     "sqlite": "heeler.brokers.sqlite:from_url",
+    **dict.fromkeys(
+        (
+            *("redis", "rediss", "redis+socket", "redis+sentinel", "redis+cluster"),
+            *("valkey", "valkeys", "valkey+socket", "valkey+sentinel", "valkey+cluster"),
+        ),
+        "heeler.brokers.redis:from_url",
+    ),
 }
 
 
@@ -164,11 +171,15 @@ class Connections:
     def needed_store(self) -> ResultStore:
         """The result store. Raises ConfigurationError where the app has none."""
         if self.store is None:
-            raise ConfigurationError(
-                f"this app stores no results (broker {self.shown_url}, results={NO_STORE}), so there is nothing to "
-                f"read or wait for"
-            )
+            raise self.no_store()
         return self.store
+
+    def no_store(self) -> ConfigurationError:
+        """What is raised where the app has no result store."""
+        return ConfigurationError(
+            f"this app stores no results (broker {self.shown_url}, results={NO_STORE}), so there is nothing to read "
+            f"or wait for"
+        )
 
     async def _close(self) -> None:
         if self._opened:

@@ -76,14 +76,14 @@ class IdConflict(HeelerError):
 class EnqueueManyError(HeelerError):
     """Some items of an `enqueue_many` could not be sent; all others were.
 
-    `results` has one entry for each item, in order: a `TaskResult`, or None where the item failed.
-    `errors` maps the item's index to its error.
+    `results` has one entry for each item, in order: a `TaskResult`, or None where the item failed; it is empty
+    for `enqueue_iter`, which has handed the results out. `errors` maps the item's index to its error.
     """
 
     def __init__(self, results: Sequence[Any], errors: dict[int, Exception]) -> None:
         first = min(errors)
         super().__init__(
-            f"{len(errors)} of {len(results)} items were not enqueued; "
+            f"{len(errors)} of {len(results) or 'the'} items were not enqueued; "
             f"item {first}: {type(errors[first]).__name__}: {errors[first]}"
         )
         self.results = list(results)
@@ -128,16 +128,21 @@ class TaskFailed(HeelerError):
         task: str = "",
         id: str = "",
     ) -> None:
-        where = f"{task} ({id}) " if task else ""
-        runs = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-        text = f"{where}failed after {runs}: {exception_class_path}: {message}"
-        super().__init__(text)
+        super().__init__(exception_class_path, message, traceback, attempts)  # so that it survives pickling
         self.exception_class_path = exception_class_path
         self.message = message
         self.traceback = traceback
         self.attempts = attempts
         self.task = task
         self.id = id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __str__(self) -> str:
+        where = f"{self.task} ({self.id}) " if self.task else ""
+        runs = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"{where}failed after {runs}: {self.exception_class_path}: {self.message}"
 
 
 class TaskTimedOut(HeelerError):

@@ -7,20 +7,14 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar, overload
 
-from heeler.errors import HeelerError, ResultNotFound, ResultTimeout
+from heeler.errors import HeelerError, ResultTimeout
+from heeler.io_thread import closed_meanwhile
 from heeler.model import Notice, ResultRecord
-from heeler.task_result import TaskResult, join_all
+from heeler.task_result import TaskResult, wait_all
 
 __all__ = ["aas_completed", "agather", "as_completed", "gather"]
 
 R = TypeVar("R")
-
-
-def _by_app(results: Iterable[TaskResult[Any]]) -> list[list[TaskResult[Any]]]:
-    groups: dict[int, list[TaskResult[Any]]] = {}
-    for result in results:
-        groups.setdefault(id(result._source), []).append(result)
-    return list(groups.values())
 
 
 @overload
@@ -36,54 +30,69 @@ def gather(
 ) -> list[Any]:
     """Wait for all jobs and return their values in order.
 
-    `timeout` in seconds is for all together. With `return_exceptions` the errors stand in place of values, else
-    the first failed one, in order, is raised, as `get` would.
+    `timeout` in seconds is for all together. With `return_exceptions` the errors stand in place of values; else the
+    wait ends with the first failure, which is raised as `get` would, while the other jobs go on.
     """
     handles = list(results)
-    deadline = None if timeout is None else _now(handles) + timeout
-    errors: list[HeelerError] = []
+    given_up: dict[str, HeelerError] = {}
+    time_left = _time_left(handles, timeout)
     for group in _by_app(handles):
-        left = None if deadline is None else max(0.0, deadline - _now(group))
-        try:
-            group[0]._source.connections.io.run(join_all(group, left))
-        except HeelerError as error:
-            if not return_exceptions:
-                raise
-            errors.append(error)
-    return [_outcome_of(result, errors) if return_exceptions else result._outcome() for result in handles]
+        waiting = wait_all(group, time_left(), until_failure=not return_exceptions)
+        given_up |= group[0]._source.connections.io.run(waiting)
+    return _outcomes(handles, given_up, return_exceptions)
 
 
+@overload
+async def agather(
+    results: Iterable[TaskResult[R]], timeout: float | None = None, return_exceptions: Literal[False] = False
+) -> list[R]: ...
+@overload
+async def agather(
+    results: Iterable[TaskResult[R]], timeout: float | None = None, *, return_exceptions: bool
+) -> list[R | BaseException]: ...
 async def agather(
     results: Iterable[TaskResult[Any]], timeout: float | None = None, return_exceptions: bool = False
 ) -> list[Any]:
     """`gather` from async code."""
     handles = list(results)
-    deadline = None if timeout is None else _now(handles) + timeout
-    errors: list[HeelerError] = []
+    given_up: dict[str, HeelerError] = {}
+    time_left = _time_left(handles, timeout)
     for group in _by_app(handles):
-        left = None if deadline is None else max(0.0, deadline - _now(group))
+        waiting = wait_all(group, time_left(), until_failure=not return_exceptions)
+        given_up |= await group[0]._source.connections.io.arun(waiting)
+    return _outcomes(handles, given_up, return_exceptions)
+
+
+def _by_app(handles: Sequence[TaskResult[R]]) -> list[list[TaskResult[R]]]:
+    groups: dict[int, list[TaskResult[R]]] = {}
+    for result in handles:
+        groups.setdefault(id(result._source), []).append(result)
+    return list(groups.values())
+
+
+def _time_left(handles: Sequence[TaskResult[Any]], timeout: float | None) -> Callable[[], float | None]:
+    """How many of the seconds are left each time it is asked; None without a timeout."""
+    if timeout is None or not handles:
+        return lambda: timeout
+    monotonic = handles[0]._source.clock.monotonic
+    deadline = monotonic() + timeout
+    return lambda: max(0.0, deadline - monotonic())
+
+
+def _outcomes(handles: Sequence[TaskResult[Any]], given_up: dict[str, HeelerError], errors_too: bool) -> list[Any]:
+    """The values in order, and the errors among them or the first of them raised."""
+    outcomes: list[Any] = []
+    for result in handles:
         try:
-            await group[0]._source.connections.io.arun(join_all(group, left))
+            if result.id in given_up:
+                raise given_up[result.id]
+            if result.is_finished:  # else the wait ended with the failure of a later one
+                outcomes.append(result._outcome())
         except HeelerError as error:
-            if not return_exceptions:
+            if not errors_too:
                 raise
-            errors.append(error)
-    return [_outcome_of(result, errors) if return_exceptions else result._outcome() for result in handles]
-
-
-def _now(handles: Sequence[TaskResult[Any]]) -> float:
-    return handles[0]._source.clock.monotonic() if handles else 0.0
-
-
-def _outcome_of(result: TaskResult[Any], errors: list[HeelerError]) -> Any:
-    """Its value or its error; for one that has not ended, why the wait ended."""
-    if not result.is_finished:
-        lost = [error for error in errors if isinstance(error, ResultNotFound) and result.id in str(error)]
-        return lost[0] if lost else ResultTimeout(f"{result.name} ({result.id}) has not ended in time; it goes on")
-    try:
-        return result._outcome()
-    except HeelerError as error:
-        return error
+            outcomes.append(error)
+    return outcomes
 
 
 def as_completed(results: Iterable[TaskResult[R]], timeout: float | None = None) -> Iterator[TaskResult[R]]:
@@ -91,14 +100,13 @@ def as_completed(results: Iterable[TaskResult[R]], timeout: float | None = None)
     handles = list(results)
     ended: queue.SimpleQueue[TaskResult[R] | BaseException] = queue.SimpleQueue()
     pumps = [group[0]._source.connections.io.submit(_each_ended(group, ended.put)) for group in _by_app(handles)]
-    deadline = None if timeout is None else _now(handles) + timeout
+    time_left = _time_left(handles, timeout)
     try:
         for _ in handles:
-            left = None if deadline is None else max(0.0, deadline - _now(handles))
             try:
-                item = ended.get(timeout=left)
+                item = ended.get(timeout=time_left())
             except queue.Empty:
-                raise ResultTimeout(f"not all of {len(handles)} jobs have ended within {timeout:g} s") from None
+                raise _too_late(handles, timeout) from None
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -117,14 +125,13 @@ async def aas_completed(results: Iterable[TaskResult[R]], timeout: float | None 
         loop.call_soon_threadsafe(ended.put_nowait, item)
 
     pumps = [group[0]._source.connections.io.submit(_each_ended(group, hand_over)) for group in _by_app(handles)]
-    deadline = None if timeout is None else _now(handles) + timeout
+    time_left = _time_left(handles, timeout)
     try:
         for _ in handles:
-            left = None if deadline is None else max(0.0, deadline - _now(handles))
             try:
-                item = await asyncio.wait_for(ended.get(), left)
+                item = await asyncio.wait_for(ended.get(), time_left())
             except TimeoutError:
-                raise ResultTimeout(f"not all of {len(handles)} jobs have ended within {timeout:g} s") from None
+                raise _too_late(handles, timeout) from None
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -133,8 +140,15 @@ async def aas_completed(results: Iterable[TaskResult[R]], timeout: float | None 
             pump.cancel()
 
 
+def _too_late(handles: Sequence[TaskResult[Any]], timeout: float | None) -> ResultTimeout:
+    return ResultTimeout(f"not all of {len(handles)} jobs have ended within {timeout:g} s; they go on")
+
+
 async def _each_ended(group: Sequence[TaskResult[R]], put: Callable[[TaskResult[R] | BaseException], None]) -> None:
-    """On the I/O thread: put each handle when its job has ended, with one registration for the whole group."""
+    """On the I/O thread: put each handle when its job has ended, with one registration for the whole group.
+
+    What ends the wait early is put in its place; nobody reads it where the reader has stopped by itself.
+    """
     source = group[0]._source
     waiting: dict[str, list[TaskResult[R]]] = {}
     for result in group:
@@ -167,7 +181,9 @@ async def _each_ended(group: Sequence[TaskResult[R]], put: Callable[[TaskResult[
             if record is None or record.status.is_finished:
                 take(id, record)
         await all_ended
-    except HeelerError as error:
+    except asyncio.CancelledError:
+        put(closed_meanwhile())
+    except Exception as error:
         put(error)
     finally:
         await source.listener.unfollow(ids, on_notice)

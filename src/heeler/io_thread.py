@@ -14,11 +14,17 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from heeler.errors import BrokerUnavailable
 from heeler.forks import call_in_child
 
-__all__ = ["Handoff", "IoThread"]
+__all__ = ["Handoff", "IoThread", "closed_meanwhile"]
 
 T = TypeVar("T")
+
+
+def closed_meanwhile() -> BrokerUnavailable:
+    """What a call raises whose work on the I/O thread was cut off by a close."""
+    return BrokerUnavailable("the app was closed while this call was under way", outcome_unknown=True)
 
 
 class Handoff(Generic[T]):
@@ -129,7 +135,8 @@ class IoThread:
         """Run the coroutine on the I/O thread and wait for it, blocking the calling thread.
 
         Raises what the coroutine raises, TimeoutError after `timeout` seconds (the coroutine is then
-        cancelled), RuntimeError when called on the I/O thread itself, where waiting would never end.
+        cancelled), BrokerUnavailable when the thread is closed meanwhile, RuntimeError when called on the I/O
+        thread itself, where waiting would never end.
         """
         if self.here():
             work.close()
@@ -137,15 +144,27 @@ class IoThread:
         future = self.submit(work)
         try:
             return future.result(timeout)
+        except concurrent.futures.CancelledError:
+            raise closed_meanwhile() from None
         except BaseException:
             future.cancel()
             raise
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine on the I/O thread and await it from the caller's loop."""
+        """Run the coroutine on the I/O thread and await it from the caller's loop.
+
+        Raises what the coroutine raises, BrokerUnavailable when the thread is closed meanwhile.
+        """
         if self.here():
             return await work
-        return await asyncio.wrap_future(self.submit(work))
+        future = self.submit(work)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if future.cancelled() and (caller is None or not caller.cancelling()):
+                raise closed_meanwhile() from None
+            raise
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """Start a background task; to be called on the I/O thread. The thread keeps a reference to it."""

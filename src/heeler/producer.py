@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, NamedTuple
 
-import msgspec
-
-from heeler.arguments import encode_unbound
+from heeler.arguments import encode_unbound, fingerprint, given_unbound
+from heeler.clock import new_id
 from heeler.codecs import Codecs
 from heeler.connections import Connections
 from heeler.contracts import Middleware, TypedCodec, WireFormat
 from heeler.errors import (
-    BrokerUnavailable,
     ConfigurationError,
     EnqueueManyError,
     HeelerError,
@@ -25,7 +20,6 @@ from heeler.errors import (
     ResultNotFound,
     Unroutable,
 )
-from heeler.io_thread import Handoff
 from heeler.middleware import compose_enqueue
 from heeler.model import (
     Envelope,
@@ -33,40 +27,17 @@ from heeler.model import (
     Publication,
     PublishAnswer,
     PublishResult,
-    Reports,
     ResultRecord,
-    Retry,
-    seconds_of,
 )
+from heeler.overrides import NO_OVERRIDES, Overrides, checked_id
+from heeler.publish_line import PublishLine
 from heeler.result_listener import ResultListener
 from heeler.task_result import ResultSource, TaskResult
 from heeler.task_spec import MomentOrDelay, TaskSpec, moment_or_delay
 
-__all__ = ["Overrides", "Prepared", "Producer"]
+__all__ = ["Prepared", "Producer"]
 
 BATCH = 500  # envelopes in one publication of `enqueue_many` and `enqueue_iter`
-
-
-class Overrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What `using(…)` asks for; None (False) leaves the task's own option."""
-
-    queue_name: str | None = None
-    priority: int | None = None
-    run_after: MomentOrDelay | None = None
-    expires: MomentOrDelay | None = None
-    timeout: float | timedelta | None = None
-    soft_timeout: float | timedelta | None = None
-    retry: Retry | None = None
-    headers: dict[str, str] | None = None
-    id: str | None = None
-    ignore_result: bool | None = None
-    result_ttl: float | timedelta | None = None
-    codec: Any = None
-    reports: Reports | None = None
-    routing_key: str | None = None
-
-
-NO_OVERRIDES = Overrides()
 
 
 class Prepared(NamedTuple):
@@ -74,15 +45,6 @@ class Prepared(NamedTuple):
 
     result: TaskResult[Any]
     envelope: Envelope | None
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """An `aenqueue` that waits for the broker's answer to its envelope."""
-
-    envelope: Envelope
-    loop: asyncio.AbstractEventLoop
-    answered: asyncio.Future[PublishResult]
 
 
 class Producer:
@@ -107,27 +69,29 @@ class Producer:
         self._id_maker = id_maker
         self._clock = connections.clock
         self._around = compose_enqueue(middleware, self._seal)
-        self._handoff: Handoff[_Waiting] | None = None
-        self._handoff_loop: asyncio.AbstractEventLoop | None = None
-        self._queue: deque[_Waiting] = deque()
-        self._sending = False
+        self._line = PublishLine(connections)
         self.after_publish: Callable[[Sequence[PublishResult]], None] | None = None
 
     # From a call to an envelope
 
     def message(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides) -> Message:
-        """The message of a call. Raises InvalidArguments, or ValueError and TypeError for wrong options."""
+        """The message of a call. Raises InvalidArguments, and ConfigurationError for an unknown codec."""
         options = spec.options
         codec: TypedCodec = spec.codec if ask.codec is None else self._codecs.add(ask.codec)
-        if spec.parameters is not None:
-            payload, bound = spec.parameters.encode(args, kwargs, codec), True
+        parameters = spec.parameters
+        positional: int | None = None
+        if parameters is None:
+            payload = encode_unbound(args, kwargs, codec, spec.name)
         else:
-            payload, bound = encode_unbound(args, kwargs, codec), False
-        id_maker = spec.id_maker or self._id_maker
+            payload = parameters.encode(args, kwargs, codec)
+            if kwargs and parameters.given_by_name(kwargs):
+                positional = len(args)
+        id, chosen = self._id_of(spec, ask)
+        digest = self._fingerprint(spec, payload, codec) if chosen else b""
         if ask is NO_OVERRIDES:
             expires_at, expires_in = _moment_and_delay(options.expires, "expires")
             return Message(
-                id=id_maker(),
+                id=id,
                 task=spec.name,
                 queue_name=options.queue_name,
                 payload=payload,
@@ -141,36 +105,55 @@ class Producer:
                 reports=None if options.reports == "final" else options.reports,
                 ignore_result=options.ignore_result,
                 result_ttl=options.result_ttl,
-                bound=bound,
+                bound=parameters is not None,
+                positional=positional,
+                fingerprint=digest,
             )
-        run_at, delay = (None, 0.0) if ask.run_after is None else moment_or_delay(ask.run_after, "run_after")
-        expires_at, expires_in = _moment_and_delay(options.expires if ask.expires is None else ask.expires, "expires")
-        priority = options.priority if ask.priority is None else _checked_priority(ask.priority)
+        expires_at, expires_in = ask.expires_at, ask.expires_in
+        if expires_at is None and expires_in is None:
+            expires_at, expires_in = _moment_and_delay(options.expires, "expires")
         return Message(
-            id=id_maker() if ask.id is None else _checked_id(ask.id),
+            id=id,
             task=spec.name,
             queue_name=options.queue_name if ask.queue_name is None else ask.queue_name,
             payload=payload,
             content_type=codec.content_type,
             args=args,
             kwargs=kwargs,
-            headers={} if ask.headers is None else _checked_headers(ask.headers),
-            priority=priority,
+            headers=ask.headers or {},
+            priority=options.priority if ask.priority is None else ask.priority,
             enqueued_at=self._clock.time(),
-            delay=delay,
-            run_at=run_at,
+            delay=ask.delay,
+            run_at=ask.run_at,
             expires_at=expires_at,
             expires_in=expires_in,
-            timeout=None if ask.timeout is None else seconds_of(ask.timeout, "timeout"),
-            soft_timeout=None if ask.soft_timeout is None else seconds_of(ask.soft_timeout, "soft_timeout"),
+            timeout=ask.timeout,
+            soft_timeout=ask.soft_timeout,
             retry=ask.retry,
             reports=ask.reports or (None if options.reports == "final" else options.reports),
             ignore_result=options.ignore_result if ask.ignore_result is None else ask.ignore_result,
-            result_ttl=options.result_ttl if ask.result_ttl is None else seconds_of(ask.result_ttl, "result_ttl"),
-            bound=bound,
-            id_given=ask.id is not None,
+            result_ttl=options.result_ttl if ask.result_ttl is None else ask.result_ttl,
+            bound=parameters is not None,
+            positional=positional,
+            fingerprint=digest,
             routing_key=ask.routing_key,
         )
+
+    def _id_of(self, spec: TaskSpec, ask: Overrides) -> tuple[str, bool]:
+        """The job's id, and whether it was chosen, by the caller or by an `id_maker` of the user's."""
+        if ask.id is not None:
+            return ask.id, True
+        maker = spec.id_maker or self._id_maker
+        if maker is new_id:
+            return maker(), False
+        return checked_id(maker(), f"{spec.name}: what id_maker returns"), True
+
+    def _fingerprint(self, spec: TaskSpec, payload: bytes, codec: TypedCodec) -> bytes:
+        if spec.parameters is None:
+            arguments = given_unbound(payload, codec, False)
+        else:
+            arguments = spec.parameters.given(payload, codec)
+        return fingerprint(spec.name, arguments, payload, self._codecs.types)
 
     def _seal(self, message: Message) -> TaskResult[Any]:
         """The innermost layer of the middleware: the handle of the sealed message, not yet sent."""
@@ -214,7 +197,7 @@ class Producer:
         result, envelope = self.prepare(spec, args, kwargs, ask)
         if envelope is not None:
             answers = broker.publish_blocking(Publication(envelopes=(envelope,)))
-            _check(answers[0], envelope)
+            _take_answer(result, answers[0])
             self._published(answers)
         return result
 
@@ -226,52 +209,10 @@ class Producer:
             await self.connections.io.arun(self.connections.opened())
         result, envelope = self.prepare(spec, args, kwargs, ask)
         if envelope is not None:
-            loop = asyncio.get_running_loop()
-            waiting = _Waiting(envelope, loop, loop.create_future())
-            self._crossing().put(waiting)
-            answer = await waiting.answered
-            _check(answer, envelope)
+            answer = await self._line.publish(envelope)
+            _take_answer(result, answer)
             await self._apublished([answer])
         return result
-
-    def _crossing(self) -> Handoff[_Waiting]:
-        loop = self.connections.io.loop
-        if self._handoff is None or self._handoff_loop is not loop:
-            self._queue = deque()
-            self._sending = False
-            self._handoff = Handoff(loop, self._take)
-            self._handoff_loop = loop
-        return self._handoff
-
-    def _take(self, arrived: list[_Waiting]) -> None:
-        """On the I/O thread: what arrives while a publication is under way goes into the next one."""
-        self._queue.extend(arrived)
-        if not self._sending:
-            self._sending = True
-            self.connections.io.spawn(self._send_queued(), name="heeler-publish")
-
-    async def _send_queued(self) -> None:
-        waiting_line = self._queue
-        try:
-            while waiting_line:
-                batch = [waiting_line.popleft() for _ in range(min(len(waiting_line), BATCH))]
-                batch = [waiting for waiting in batch if not waiting.answered.cancelled()]
-                if batch:
-                    _answer(batch, await self._publish_each([waiting.envelope for waiting in batch]))
-        finally:
-            self._sending = False
-
-    async def _publish_each(self, envelopes: list[Envelope]) -> list[PublishResult | BaseException]:
-        """One publication for all; if it is refused as a whole for what one of them is, each gets its own."""
-        try:
-            broker = await self.connections.opened()
-            return list(await broker.publish(Publication(envelopes=tuple(envelopes))))
-        except (BrokerUnavailable, ConfigurationError) as error:
-            return [error] * len(envelopes)
-        except Exception as error:
-            if len(envelopes) == 1:
-                return [error]
-            return [(await self._publish_each([envelope]))[0] for envelope in envelopes]
 
     # In bulk
 
@@ -299,10 +240,16 @@ class Producer:
     def enqueue_iter(
         self, items: Iterable[Any], item_of: ItemReader, ask: Overrides = NO_OVERRIDES
     ) -> Iterator[TaskResult[Any]]:
-        """Send as the caller reads, in constant memory. A bad item raises its error when its turn comes."""
+        """Send as the caller reads, in constant memory; what cannot be sent is told when all the rest is."""
         broker = self.connections.opened_blocking()
+        refused: dict[int, Exception] = {}
+        first = 0
         for part in _parts(items):
-            yield from _each_or_error(self._send_part(part, item_of, ask, broker.publish_blocking))
+            outcomes = self._send_part(part, item_of, ask, broker.publish_blocking)
+            yield from _sent(outcomes, first, refused)
+            first += len(part)
+        if refused:
+            raise EnqueueManyError([], refused)
 
     async def aenqueue_iter(
         self, items: Iterable[Any] | AsyncIterable[Any], item_of: ItemReader, ask: Overrides = NO_OVERRIDES
@@ -310,20 +257,14 @@ class Producer:
         """`enqueue_iter` from async code; also takes an async iterable."""
         if not self.connections.is_open:
             await self.connections.io.arun(self.connections.opened())
-        part: list[Any] = []
-        if isinstance(items, AsyncIterable):
-            async for item in items:
-                part.append(item)
-                if len(part) == BATCH:
-                    for result in _each_or_error(await self._asend_part(part, item_of, ask)):
-                        yield result
-                    part = []
-            parts: Iterable[list[Any]] = [part] if part else []
-        else:
-            parts = _parts(items)
-        for part in parts:
-            for result in _each_or_error(await self._asend_part(part, item_of, ask)):
+        refused: dict[int, Exception] = {}
+        first = 0
+        async for part in _aparts(items):
+            for result in _sent(await self._asend_part(part, item_of, ask), first, refused):
                 yield result
+            first += len(part)
+        if refused:
+            raise EnqueueManyError([], refused)
 
     def _send_part(
         self,
@@ -420,35 +361,25 @@ ItemReader = Callable[[Any, Overrides], tuple[TaskSpec, tuple[Any, ...], dict[st
 """Reads one item of an `enqueue_many`: a tuple, a dict or a Signature. Raises TypeError for anything else."""
 
 
-def _answer(batch: list[_Waiting], answers: Sequence[PublishResult | BaseException]) -> None:
-    """Wake the callers, with one crossing for each loop among them."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, PublishResult | BaseException]]] = {}
-    for waiting, answer in zip(batch, answers, strict=True):
-        by_loop.setdefault(waiting.loop, []).append((waiting, answer))
-    for loop, pairs in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_set_answers, pairs)
-
-
-def _set_answers(pairs: list[tuple[_Waiting, PublishResult | BaseException]]) -> None:
-    for waiting, answer in pairs:
-        if waiting.answered.done():
-            continue
-        if isinstance(answer, BaseException):
-            waiting.answered.set_exception(answer)
-        else:
-            waiting.answered.set_result(answer)
-
-
 def _take_answers(
-    outcomes: list[TaskResult[Any] | Exception], envelopes: dict[int, Envelope], answers: Sequence[PublishResult]
+    outcomes: list[TaskResult[Any] | Exception], positions: Iterable[int], answers: Sequence[PublishResult]
 ) -> None:
-    for (position, envelope), answer in zip(envelopes.items(), answers, strict=True):
-        if answer.answer is not PublishAnswer.ACCEPTED:
+    for position, answer in zip(positions, answers, strict=True):
+        result = outcomes[position]
+        if answer.answer is not PublishAnswer.ACCEPTED and isinstance(result, TaskResult):
             try:
-                _check(answer, envelope)
+                _take_answer(result, answer)
             except HeelerError as error:
                 outcomes[position] = error
+
+
+def _take_answer(result: TaskResult[Any], answer: PublishResult) -> None:
+    """Raise what the broker's answer means to the caller."""
+    if answer.answer is PublishAnswer.ACCEPTED:
+        return
+    _check(answer, result._record.envelope)
+    if answer.answer is PublishAnswer.EXISTS:
+        result._addressed = False  # the job that is there may be another producer's
 
 
 def _all_or_error(outcomes: list[TaskResult[Any] | Exception]) -> list[TaskResult[Any]]:
@@ -459,11 +390,15 @@ def _all_or_error(outcomes: list[TaskResult[Any] | Exception]) -> list[TaskResul
     return [result for result in results if result is not None]
 
 
-def _each_or_error(outcomes: list[TaskResult[Any] | Exception]) -> Iterator[TaskResult[Any]]:
-    for outcome in outcomes:
+def _sent(
+    outcomes: list[TaskResult[Any] | Exception], first: int, refused: dict[int, Exception]
+) -> Iterator[TaskResult[Any]]:
+    """The handles of what was sent; the errors of the other items go into `refused`, counted from `first`."""
+    for index, outcome in enumerate(outcomes, first):
         if isinstance(outcome, Exception):
-            raise outcome
-        yield outcome
+            refused[index] = outcome
+        else:
+            yield outcome
 
 
 def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -475,6 +410,21 @@ def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
             part = []
     if part:
         yield part
+
+
+async def _aparts(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[list[Any]]:
+    if not isinstance(items, AsyncIterable):
+        for part in _parts(items):
+            yield part
+        return
+    arrived: list[Any] = []
+    async for item in items:
+        arrived.append(item)
+        if len(arrived) == BATCH:
+            yield arrived
+            arrived = []
+    if arrived:
+        yield arrived
 
 
 def _check(answer: PublishResult, envelope: Envelope) -> None:
@@ -498,22 +448,3 @@ def _moment_and_delay(value: MomentOrDelay | None, what: str) -> tuple[float | N
         return None, None
     moment, delay = moment_or_delay(value, what)
     return (moment, None) if moment is not None else (None, delay)
-
-
-def _checked_priority(priority: int) -> int:
-    if isinstance(priority, bool) or not isinstance(priority, int) or not -100 <= priority <= 100:
-        raise ValueError(f"priority goes from -100 to 100, got {priority!r}")
-    return priority
-
-
-def _checked_id(id: str) -> str:
-    if not isinstance(id, str) or not id or len(id) > 255:
-        raise ValueError(f"id must be a text of 1 to 255 characters, got {id!r}")
-    return id
-
-
-def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"headers map text to text, got {name!r}: {value!r}")
-    return dict(headers)

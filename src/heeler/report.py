@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from heeler.model import Notice, ResultRecord, TaskStatus
 
-__all__ = ["Report", "moment", "report_of_notice", "report_of_record"]
+__all__ = ["Report", "moment", "report_of_notice", "report_of_record", "steps_between"]
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -45,6 +46,29 @@ def report_of_record(record: ResultRecord) -> Report | None:
     if record.attempts:
         return _report("retrying", record.last_attempted_at, record.attempts, next_at=record.next_at)
     return None
+
+
+_ORDER = ("sent", "running", "progress", "retrying", "finished")
+
+
+def steps_between(last: Report, current: Report, record: ResultRecord) -> Iterator[Report]:
+    """The steps after `last` and before `current` that the record still tells of.
+
+    Of the runs it keeps when the first and the latest of them began, and how each ended that was to be retried.
+    """
+    steps = [_report("retrying", error.at, error.attempt) for error in record.errors if error.attempt < record.attempts]
+    latest = record.attempts + (record.status is TaskStatus.RUNNING)
+    if latest and record.started_at is not None:
+        steps.append(_report("running", record.started_at, 1))
+    if latest > 1 and record.last_attempted_at is not None:
+        steps.append(_report("running", record.last_attempted_at, latest))
+    for step in sorted(steps, key=_place):
+        if _place(last) < _place(step) < _place(current):
+            yield step
+
+
+def _place(report: Report) -> tuple[int, int]:
+    return report.attempt, _ORDER.index(report.kind)
 
 
 def report_of_notice(notice: Notice, now: float) -> Report:

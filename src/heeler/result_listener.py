@@ -96,29 +96,39 @@ class ResultListener:
                 await self._inbox.unwatch(gone)
 
     async def finished(
-        self, ids: Sequence[str], ended: dict[str, ResultRecord | None], *, addressed: frozenset[str] = frozenset()
+        self,
+        ids: Sequence[str],
+        ended: dict[str, ResultRecord | None],
+        *,
+        addressed: frozenset[str] = frozenset(),
+        until_failure: bool = False,
     ) -> None:
-        """Wait until each job has ended, filling `ended` meanwhile; None for one that the store does not know."""
-        open_ids = set(ids)
-        all_ended = asyncio.get_running_loop().create_future()
+        """Wait until each job has ended, filling `ended` meanwhile; None for one that the store does not know.
 
-        def take(notice: Notice) -> None:
+        With `until_failure` only until the first has ended in another way than with success.
+        """
+        open_ids = dict.fromkeys(ids)
+        enough = asyncio.get_running_loop().create_future()
+
+        def take(id: str, record: ResultRecord | None) -> None:
+            open_ids.pop(id, None)
+            ended[id] = record
+            failed = record is None or record.status is not TaskStatus.SUCCESSFUL
+            if not enough.done() and (not open_ids or (until_failure and failed)):
+                enough.set_result(None)
+
+        def on_notice(notice: Notice) -> None:
             if notice.status.is_finished:
-                open_ids.discard(notice.id)
-                ended[notice.id] = notice.record
-                if not open_ids and not all_ended.done():
-                    all_ended.set_result(None)
+                take(notice.id, notice.record)
 
         unique = list(open_ids)
         try:
-            for id, record in zip(unique, await self.follow(unique, take, addressed=addressed), strict=True):
+            for id, record in zip(unique, await self.follow(unique, on_notice, addressed=addressed), strict=True):
                 if id in open_ids and (record is None or record.status.is_finished):
-                    open_ids.discard(id)
-                    ended[id] = record
-            if open_ids:
-                await all_ended
+                    take(id, record)
+            await enough
         finally:
-            await self.unfollow(unique, take)
+            await self.unfollow(unique, on_notice)
 
     async def notices(self, id: str, *, addressed: bool) -> AsyncIterator[ResultRecord | Notice | None]:
         """First the record as it is now (None: unknown), then every notice until the job has ended."""

@@ -12,11 +12,12 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from heeler.clock import SystemClock, new_id
 from heeler.errors import ConfigurationError
 from heeler.model import Envelope, Reports, Retry, RunInfo
-from heeler.producer import NO_OVERRIDES, Overrides, Producer
+from heeler.overrides import NO_OVERRIDES, Overrides, with_options
+from heeler.producer import Producer
 from heeler.task_context import TaskContext
 from heeler.task_result import TaskResult
 from heeler.task_spec import MomentOrDelay, TaskOptions, TaskSpec
-from heeler.workflow import Signature, with_options
+from heeler.workflow import Signature
 
 __all__ = ["CoroutineTask", "FunctionTask", "Task"]
 
@@ -88,23 +89,24 @@ class Task(Generic[P, R]):
         """The same task with other options for what is enqueued through it.
 
         `run_after` and `expires` take an aware datetime, a timedelta or seconds; durations are seconds or a
-        timedelta. With an `id` the enqueue is idempotent until `result_ttl` after the job's end.
+        timedelta. With an `id` the enqueue is idempotent until `result_ttl` after the job's end. Raises ValueError
+        or TypeError for a wrong value.
         """
         given = {name: value for name, value in locals().items() if name != "self" and value is not None}
         return type(self)(self.spec, self._producer, with_options(self._ask, given))
 
-    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """This task with arguments, not yet sent."""
         return Signature(self.spec, self._producer, args, kwargs, self._ask)
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R]:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R]:
         """Send one job; when this returns, the broker holds it.
 
         Raises InvalidArguments, PayloadTooLarge, IdConflict, Unroutable, BrokerUnavailable.
         """
         return self._producer.enqueue(self.spec, args, kwargs, self._ask)
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R]:
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R]:
         """`enqueue` from async code; concurrent calls share round trips."""
         return await self._producer.aenqueue(self.spec, args, kwargs, self._ask)
 
@@ -121,14 +123,17 @@ class Task(Generic[P, R]):
         return await self._producer.aenqueue_many(items, self._read_item, self._ask)
 
     def enqueue_iter(self, items: Iterable[Any]) -> Iterator[TaskResult[R]]:
-        """Send lazily, in batches, as the handles are read: memory stays constant. A bad item raises in its turn."""
+        """Send lazily, in batches, as the handles are read: memory stays constant.
+
+        Items as for `enqueue_many`; EnqueueManyError is raised at the end if some of them could not be sent.
+        """
         return self._producer.enqueue_iter(items, self._read_item, self._ask)
 
     def aenqueue_iter(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[TaskResult[R]]:
         """`enqueue_iter` from async code; also takes an async iterable."""
         return self._producer.aenqueue_iter(items, self._read_item, self._ask)
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now, without a queue, from sync code; a coroutine function is run to its end."""
         here = _RunHere(self, args, kwargs)
         value = here.function(*here.args, **here.kwargs)
@@ -138,7 +143,7 @@ class Task(Generic[P, R]):
             self._producer.publish(envelope)
         return value  # type: ignore[no-any-return]
 
-    async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def acall(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now from async code; a plain function runs in a thread."""
         here = _RunHere(self, args, kwargs)
         if self.spec.is_coroutine:
@@ -176,6 +181,7 @@ class _RunHere:
     """One run by `call`: id and context as a worker would give them, follow-ups kept until it has succeeded."""
 
     cancelled = False
+    saved: Any = None
 
     def __init__(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function = task.func
@@ -195,7 +201,8 @@ class _RunHere:
         """Nobody follows a run that is called directly."""
 
     def save(self, value: Any) -> None:
-        """Nothing is stored of a run that is called directly."""
+        """For this run alone: nothing is stored of one that is called directly."""
+        self.saved = value
 
     def follow_up(self, envelope: Envelope) -> None:
         self.envelopes.append(envelope)
@@ -208,12 +215,12 @@ async def _awaited(value: Awaitable[Any]) -> Any:
 class FunctionTask(Task[P, R]):
     """A task made of a plain function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.func(*args, **kwargs)  # type: ignore[no-any-return]
 
 
 class CoroutineTask(Task[P, R]):
     """A task made of a coroutine function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         return self.func(*args, **kwargs)  # type: ignore[no-any-return]

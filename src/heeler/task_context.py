@@ -23,6 +23,9 @@ class RunChannel(Protocol):
     @property
     def cancelled(self) -> bool: ...
 
+    @property
+    def saved(self) -> Any: ...
+
     def report(self, fraction: float | None, message: str | None) -> None: ...
 
     def save(self, value: Any) -> None: ...
@@ -105,6 +108,11 @@ class TaskContext:
         """Whether the run should end soon: it was cancelled, timed out, or its lease is lost. Threads look here."""
         return self._channel.cancelled
 
+    @property
+    def saved(self) -> Any:
+        """What this run saved last, else what an earlier run of the job did; None if nothing."""
+        return self._channel.saved
+
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         """Tell who waits how far the run is: `fraction` from 0 to 1, and words. Cheap: many calls are coalesced.
 
@@ -115,8 +123,8 @@ class TaskContext:
         self._channel.report(None if fraction is None else float(fraction), message)
 
     def save(self, value: Any) -> None:
-        """Keep a value: readable as `result.saved` while the job runs and after a failure, and by its next run;
-        it is the result when the function returns None. Raises HeelerError if the run is over.
+        """Keep a value: readable as `result.saved` while the job runs and after a failure, and as `context.saved` by
+        its next run; it is the result when the function returns None. Raises HeelerError if the run is over.
         """
         self._channel.save(value)
 

@@ -16,6 +16,7 @@ from heeler.connections import Connections
 from heeler.contracts import CancelAnswer, WireFormat
 from heeler.error_records import rebuild_error
 from heeler.errors import (
+    HeelerError,
     ResultExpired,
     ResultLost,
     ResultNotFound,
@@ -24,14 +25,17 @@ from heeler.errors import (
     TaskCancelled,
     TaskFailed,
 )
+from heeler.io_thread import closed_meanwhile
 from heeler.model import Command, ErrorRecord, Message, Notice, ResultRecord, TaskStatus, class_path
-from heeler.report import Report, moment, report_of_notice, report_of_record
+from heeler.report import Report, moment, report_of_notice, report_of_record, steps_between
 from heeler.result_listener import ResultListener
 from heeler.task_spec import TaskSpec
 
-__all__ = ["ResultSource", "TaskResult", "join_all"]
+__all__ = ["ResultSource", "TaskResult", "wait_all"]
 
 R = TypeVar("R")
+
+CANCEL_ANSWERED_WITHIN = 1.0  # seconds that `cancel` waits to see how a running job ends
 
 
 @dataclass(slots=True, eq=False)
@@ -198,7 +202,7 @@ class TaskResult(Generic[R]):
         codec = self._source.codecs.get(message.content_type)
         spec = self._source.spec_of(self.name)
         if spec is not None and spec.parameters is not None:
-            return spec.parameters.given(message.payload, codec, message.bound)
+            return spec.parameters.given(message.payload, codec, message.bound, message.positional)
         return given_unbound(message.payload, codec, message.bound)
 
     def _plain(self, data: bytes, content_type: str) -> Any:
@@ -236,7 +240,10 @@ class TaskResult(Generic[R]):
             raise self._missing()
         self._record = record
 
-    def _missing(self) -> ResultNotFound | ResultLost:
+    def _missing(self) -> HeelerError:
+        """Why there is no record of the job."""
+        if self._source.connections.store is None:
+            return self._source.connections.no_store()
         envelope = self._record.envelope
         what = f"the result of {self.name} ({self.id})"
         if not envelope.keeps_result:
@@ -261,14 +268,22 @@ class TaskResult(Generic[R]):
         return self._outcome()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end, however it is. Raises ResultTimeout after `timeout` seconds."""
+        """Wait for the end, however it is.
+
+        Raises ResultTimeout after `timeout` seconds, ResultNotFound or ResultExpired where there is nothing to wait
+        for.
+        """
         if not self.is_finished:
-            self._source.connections.io.run(join_all([self], timeout))
+            self._raise_if_given_up(self._source.connections.io.run(wait_all([self], timeout)))
 
     async def ajoin(self, timeout: float | None = None) -> None:
         """`join` from async code."""
         if not self.is_finished:
-            await self._source.connections.io.arun(join_all([self], timeout))
+            self._raise_if_given_up(await self._source.connections.io.arun(wait_all([self], timeout)))
+
+    def _raise_if_given_up(self, given_up: dict[str, HeelerError]) -> None:
+        if self.id in given_up:
+            raise given_up[self.id]
 
     def _outcome(self) -> R:
         record = self._record
@@ -294,6 +309,7 @@ class TaskResult(Generic[R]):
     def reports(self, timeout: float | None = None) -> Iterator[Report]:
         """Follow the job: what is known now, then each step as it is pushed, until it has ended.
 
+        With the task's option `reports="all"` also the steps that went by too fast to be pushed.
         Raises ResultTimeout when nothing came for `timeout` seconds, ResultNotFound for an unknown job.
         """
         arrived: queue.SimpleQueue[Report | BaseException | None] = queue.SimpleQueue()
@@ -303,6 +319,8 @@ class TaskResult(Generic[R]):
                 async for report in self._reports():
                     arrived.put(report)
                 arrived.put(None)
+            except asyncio.CancelledError:
+                arrived.put(closed_meanwhile())
             except Exception as error:
                 arrived.put(error)
 
@@ -334,6 +352,8 @@ class TaskResult(Generic[R]):
                 async for report in self._reports():
                     hand_over(report)
                 hand_over(None)
+            except asyncio.CancelledError:
+                hand_over(closed_meanwhile())
             except Exception as error:
                 hand_over(error)
 
@@ -353,35 +373,43 @@ class TaskResult(Generic[R]):
             pumping.cancel()
 
     async def _reports(self) -> AsyncIterator[Report]:
-        yield Report("sent", self.enqueued_at)
-        last: Report | None = None
+        last = Report("sent", self.enqueued_at)
+        yield last
+        everything = self._wants_all_reports()
         async for news in self._source.listener.notices(self.id, addressed=self._addressed):
-            if news is None:
-                raise self._missing()
-            record = news if isinstance(news, ResultRecord) else news.record
-            if record is not None:
-                self._record = record
-                report = report_of_record(record)
-            elif isinstance(news, Notice) and not news.status.is_finished:
-                report = report_of_notice(news, self._source.clock.time())
+            record = news.record if isinstance(news, Notice) else news
+            if record is None and isinstance(news, Notice) and news.status is TaskStatus.RUNNING:
+                report: Report | None = report_of_notice(news, self._source.clock.time())
             else:
-                raise self._missing()
+                if record is None:  # of a retry, say, the push tells less than the record
+                    record = (await self._source.connections.needed_store().get([self.id]))[0]
+                self._take(record)
+                report = report_of_record(self._record)
+                if report is not None and everything:
+                    for missed in steps_between(last, report, self._record):
+                        yield missed
             if report is not None and report != last:
                 last = report
                 yield report
-            if self._record.status.is_finished:
+            if self.is_finished:
                 return
 
+    def _wants_all_reports(self) -> bool:
+        message, spec = self._message(), self._source.spec_of(self.name)
+        asked = None if message is None else message.reports
+        return (asked or (None if spec is None else spec.options.reports)) == "all"
+
     def add_done_callback(self, callback: Callable[[TaskResult[R]], Any]) -> None:
-        """Call `callback(result)` when the job has ended, on Heeler's I/O thread: it must be short and not block.
+        """Call `callback(result)` in a thread of its own when the job has ended; at once if it has.
 
         Its own exception is logged. If the wait itself fails, the callback is not called and the failure is logged.
         """
 
         async def wait() -> None:
             try:
-                await join_all([self], None)
-                callback(self)
+                if not self.is_finished:
+                    self._raise_if_given_up(await wait_all([self], None))
+                await asyncio.to_thread(callback, self)
             except Exception:
                 self._source.connections.logger.exception("done callback of %s (%s)", self.name, self.id)
 
@@ -393,10 +421,10 @@ class TaskResult(Generic[R]):
     # Acting
 
     def cancel(self) -> bool:
-        """Cancel the job: a waiting one ends now, a running one is told to stop.
+        """Cancel the job: a waiting one ends now, a running one is told to stop and given a second to end.
 
-        True if it is cancelled or will be asked to stop, False if it had ended otherwise. The record of its end
-        decides a race: read it with `join`. Raises ResultNotFound for an unknown job.
+        True if it ended as cancelled, or is still ending; False if it ended otherwise. The record of its end decides
+        a race, so all callers get the same answer. Raises ResultNotFound for an unknown job.
         """
         return self._source.connections.io.run(self._cancel())
 
@@ -409,9 +437,12 @@ class TaskResult(Generic[R]):
         answer = (await self._source.connections.needed_store().cancel([self.id]))[0]
         if answer is CancelAnswer.NOT_FOUND:
             raise self._missing()
-        if answer is CancelAnswer.REQUESTED and broker.control is not None:
-            await broker.control.send(Command(kind="cancel", ids=(self.id,)))
-        return answer is not CancelAnswer.ENDED
+        if answer is CancelAnswer.REQUESTED:
+            if broker.control is not None:
+                await broker.control.send(Command(kind="cancel", ids=(self.id,)))
+            await wait_all([self], CANCEL_ANSWERED_WITHIN)
+            return not self.is_finished or self.status is TaskStatus.CANCELLED
+        return answer is CancelAnswer.CANCELLED
 
     def forget(self) -> None:
         """Drop the record of the ended job; without effect on a job that has not ended."""
@@ -427,33 +458,53 @@ class TaskResult(Generic[R]):
 
 
 def _too_late(result: TaskResult[Any], timeout: float | None) -> ResultTimeout:
-    return ResultTimeout(f"{result.name} ({result.id}) has not ended within {timeout:g} s; it goes on")
+    return ResultTimeout(f"{result.name} ({result.id}) has not ended within {round(timeout or 0, 2):g} s; it goes on")
 
 
-async def join_all(results: Sequence[TaskResult[Any]], timeout: float | None) -> None:
-    """Wait on the I/O thread for all of them; their records are filled in as they end."""
-    waiting = [result for result in results if not result.is_finished]
-    if not waiting:
-        return
-    for result in waiting:
-        if not result._record.envelope.keeps_result:
-            raise result._missing()
-    listener = waiting[0]._source.listener
-    addressed = frozenset(result.id for result in waiting if result._addressed)
+async def wait_all(
+    results: Sequence[TaskResult[Any]], timeout: float | None, *, until_failure: bool = False
+) -> dict[str, HeelerError]:
+    """Wait on the I/O thread for all of them; their records are filled in as they end.
+
+    The answer says by id why the wait for a job was given up. With `until_failure` the wait is over when one job has
+    ended in another way than with success, or was given up.
+    """
+    waiting: dict[str, list[TaskResult[Any]]] = {}
+    given_up: dict[str, HeelerError] = {}
+    for result in results:
+        if result.is_finished:
+            continue
+        if result._record.envelope.keeps_result:
+            waiting.setdefault(result.id, []).append(result)
+        else:
+            given_up[result.id] = result._missing()
+    if not waiting or (given_up and until_failure):
+        return given_up
+    ids = list(waiting)
     ended: dict[str, ResultRecord | None] = {}
     late = False
-    try:
-        async with asyncio.timeout(timeout):
-            await listener.finished([result.id for result in waiting], ended, addressed=addressed)
-    except TimeoutError:
+    if timeout is not None and timeout <= 0:
         late = True
-    missing = None
-    for result in waiting:
-        if ended.get(result.id) is not None:
-            result._take(ended[result.id])
-        elif result.id in ended:
-            missing = missing or result
-    if missing is not None:
-        raise missing._missing()
-    if late:
-        raise _too_late(next(result for result in waiting if not result.is_finished), timeout)
+        connections = results[0]._source.connections
+        await connections.opened()
+        records = await connections.needed_store().get(ids)
+        ended |= {
+            id: record for id, record in zip(ids, records, strict=True) if record is None or record.status.is_finished
+        }
+    else:
+        addressed = frozenset(id for id, same in waiting.items() if all(result._addressed for result in same))
+        try:
+            async with asyncio.timeout(timeout):
+                await results[0]._source.listener.finished(ids, ended, addressed=addressed, until_failure=until_failure)
+        except TimeoutError:
+            late = True
+    for id, same in waiting.items():
+        record = ended.get(id)
+        if record is not None:
+            for result in same:
+                result._take(record)
+        elif id in ended:
+            given_up[id] = same[0]._missing()
+        elif late:
+            given_up[id] = _too_late(same[0], timeout)
+    return given_up

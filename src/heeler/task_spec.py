@@ -6,12 +6,13 @@ import functools
 import importlib.util
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import FrameType
-from typing import Any, Literal, get_type_hints
+from types import FrameType, NoneType
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -128,10 +129,10 @@ def describe_function(
     registered_from: str | None,
 ) -> TaskSpec:
     """The spec of a function. Raises ConfigurationError for one that cannot be a task."""
-    target = inspect.unwrap(function) if not isinstance(function, functools.partial) else function.func
-    called = target if inspect.isroutine(target) else getattr(target, "__call__", target)  # noqa: B004
     if not callable(function):
         raise ConfigurationError(f"task {name!r}: {function!r} is not callable")
+    target = inspect.unwrap(function) if not isinstance(function, functools.partial) else function.func
+    called = _routine(target)
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise ConfigurationError(
             f"task {name!r} is a generator function, which a worker cannot run to an end; return a list, or "
@@ -156,12 +157,17 @@ def describe_function(
         returns=ReturnType(_return_annotation(called, name), types=types, task=name),
         codec=codec,
         options=options,
-        is_coroutine=inspect.iscoroutinefunction(called),
+        is_coroutine=inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(_routine(function)),
         context_parameter=context_parameter,
         module=getattr(target, "__module__", "") or "",
         qualname=getattr(target, "__qualname__", type(target).__qualname__),
         defined_in=registered_from,
     )
+
+
+def _routine(function: Any) -> Any:
+    """What runs when it is called: the function itself, or the `__call__` of a callable object."""
+    return function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
 
 
 def _context_parameter(function: Callable[..., Any], name: str, options: TaskOptions, context_type: type) -> str | None:
@@ -171,16 +177,22 @@ def _context_parameter(function: Callable[..., Any], name: str, options: TaskOpt
             raise ConfigurationError(f"task {name!r} has takes_context=True but no parameter to take it")
         return parameters[0].name
     for parameter in parameters:
-        annotation = parameter.annotation
-        if annotation is context_type or (
-            isinstance(annotation, str) and annotation.rpartition(".")[2] == context_type.__name__
-        ):
+        if _is_context(parameter.annotation, context_type):
             if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
                 raise ConfigurationError(
                     f"task {name!r}: the context parameter {parameter.name!r} must not be positional-only"
                 )
             return parameter.name
     return None
+
+
+def _is_context(annotation: Any, context_type: type) -> bool:
+    """Whether it means the context or None: as an object, or as text that need not be resolvable here."""
+    if isinstance(annotation, str):
+        names = {word.rpartition(".")[2] for word in re.findall(r"[\w.]+", annotation)}
+        return names - {"Optional", "Union", "None"} == {context_type.__name__}
+    choices = get_args(annotation) or (annotation,)
+    return context_type in choices and all(choice in (context_type, NoneType) for choice in choices)
 
 
 def _return_annotation(called: Callable[..., Any], name: str) -> Any:

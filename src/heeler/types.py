@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -153,7 +153,7 @@ class TypeRegistry:
             return float(kind.check(value)) if kind is _FLOAT32 else kind.check(value)
         if _is_pydantic_model(kind):
             return _load_text(kind, value) if text else _load(kind, value)
-        if isinstance(value, kind):
+        if isinstance(value, get_origin(kind) or kind):
             return value
         raise TypeError(
             f"Expected `{_name(kind)}`, got `{type(value).__name__}`; if that type is yours, register it with "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from heeler.producer import NO_OVERRIDES, Overrides, Prepared, Producer
+from heeler.overrides import NO_OVERRIDES, Overrides, with_options
+from heeler.producer import Prepared, Producer
 from heeler.task_result import TaskResult
 from heeler.task_spec import TaskSpec
 
@@ -46,7 +47,7 @@ class Signature(Generic[R]):
         return self._spec, self.args, self.kwargs, self._ask
 
     def using(self, **options: Any) -> Signature[R]:
-        """A copy with other options; the names are those of `Task.using`."""
+        """A copy with other options; names and errors are those of `Task.using`."""
         return Signature(self._spec, self._producer, self.args, self.kwargs, with_options(self._ask, options))
 
     def prepare(self) -> Prepared:
@@ -60,14 +61,3 @@ class Signature(Generic[R]):
     async def aenqueue(self) -> TaskResult[R]:
         """`enqueue` from async code."""
         return await self._producer.aenqueue(*self.call)
-
-
-def with_options(ask: Overrides, options: dict[str, Any]) -> Overrides:
-    """The overrides with some replaced. Raises TypeError for an unknown option, naming the known ones."""
-    unknown = options.keys() - set(Overrides.__struct_fields__)
-    if unknown:
-        raise TypeError(
-            f"using() has no option {', '.join(sorted(unknown))}; it takes {', '.join(Overrides.__struct_fields__)}"
-        )
-    merged = {name: getattr(ask, name) for name in Overrides.__struct_fields__}
-    return Overrides(**(merged | options))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import redis
+
 from heeler.brokers.memory import MemoryBroker
+from heeler.brokers.redis.broker import RedisBroker
+from heeler.brokers.redis.options import options_of
 from heeler.brokers.sqlite import SqliteBroker
 from heeler.contracts import Broker
 from heeler.testing.conformance import Harness
+from heeler.url import BrokerUrl
+from services import redis_url
 
 
 class MemoryHarness(Harness):
@@ -24,3 +30,21 @@ class SqliteHarness(Harness):
 
     def make(self) -> Broker:
         return SqliteBroker(path=str(self.path), io=self.io, clock=self.clock, namespace=self.namespace)
+
+
+class RedisHarness(Harness):
+    """Scripts take the manual clock's time in the place of the server's, so that leases and delays need no waiting."""
+
+    def __init__(self, url: str | None = None) -> None:
+        super().__init__()
+        self.url = redis_url() if url is None else url
+
+    def make(self) -> Broker:
+        options = options_of(BrokerUrl.parse(self.url))
+        return RedisBroker(options, io=self.io, clock=self.clock, namespace=self.namespace, time_from=self.clock)
+
+    async def close(self) -> None:
+        await super().close()
+        with redis.Redis.from_url(self.url) as client:
+            for key in client.scan_iter(f"{{{self.namespace}}}:*", count=1000):
+                client.delete(key)

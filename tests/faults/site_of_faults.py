@@ -16,7 +16,7 @@ from gate import Gate
 from ledger import Account, Ledger, LedgerWriter
 
 from heeler import BrokerUnavailable, Heeler, TaskResult
-from heeler.brokers.sqlite.writer_lock import writer_lock
+from heeler.brokers.sqlite.writer_lock import WriterLock, writer_lock
 from heeler.model import ResultRecord
 
 HERE = Path(__file__).parent
@@ -117,13 +117,10 @@ class Site:
         while True:
             process.send(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-            try:
-                lock.acquire(timeout=0.2)
-            except BrokerUnavailable:
-                process.send(signal.SIGCONT)
-            else:
-                lock.release()
+            if _is_free(lock, 0.2):
                 return
+            process.send(signal.SIGCONT)
+            assert _is_free(lock, 10.0)
 
     def _fail_if_one_failed(self) -> None:
         for process in self.processes:
@@ -177,3 +174,13 @@ class Site:
         self.gate.close()
         self.ledger.close()
         self._writer.close()
+
+
+def _is_free(lock: WriterLock, timeout: float) -> bool:
+    """Whether the lock can be had within so many seconds."""
+    try:
+        lock.acquire(timeout)
+    except BrokerUnavailable:
+        return False
+    lock.release()
+    return True

@@ -8,7 +8,8 @@ import psutil
 import pytest
 from site_of_faults import Site
 
-SOON = 1.0  # seconds until another worker has what was given back
+SOON = 2.0  # seconds until another worker has what was given back
+QUICK = 300
 
 
 def test_sigterm_lets_what_runs_end_and_gives_back_the_rest(site: Site):
@@ -30,6 +31,28 @@ def test_sigterm_lets_what_runs_end_and_gives_back_the_rest(site: Site):
     assert (account.started, account.missing, account.twice) == (3, [], [])
     assert site.ledger.of("ended", running)[0].pid == stopping.pid
     assert site.ledger.of("ended", behind)[0].pid == other.pid
+
+
+def test_a_stopping_worker_keeps_nothing_that_it_has_fetched_and_not_started(site: Site):
+    before = site.enqueue_many("work", [()] * QUICK)  # makes the workers fetch ahead
+    long = site.enqueue("hold").id
+    after = site.enqueue_many("work", [()] * QUICK)
+    workers = [site.worker("--concurrency", "1") for _ in range(2)]
+    [held] = site.ledger.wait_for_event("started", long)
+    [stopping] = [worker for worker in workers if worker.pid == held.pid]
+
+    signalled_at = stopping.send(signal.SIGTERM)
+    site.wait_until_accepted(result.id for result in before + after)
+
+    last = max(entry.at for entry in site.ledger.of("started"))
+    print(f"the last of {QUICK} started {last - signalled_at:.3f} s after the signal")
+    assert last - signalled_at < SOON
+    assert site.ledger.of("ended", long) == []
+    site.gate.open()
+    site.wait_until_accepted([long])
+    assert stopping.wait() == 0
+    account = site.account()
+    assert (account.started, account.missing, account.twice) == (2 * QUICK + 1, [], [])
 
 
 @pytest.mark.parametrize("task", ["hold", "hold_in_coroutine", "hold_in_pool"])

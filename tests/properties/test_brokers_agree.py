@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, SQLite says and does what the memory broker, the specification, says and does.
+"""Whatever happens in whatever order, all brokers say and do what the memory broker, the specification, says and does.
 
 The lost jobs, crashed workers, zombies and repeated calls of these stories are those of promises 1 to 4.
 """
@@ -10,13 +10,17 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twins import Held, Twins
 
 from heeler.brokers.memory import MemoryBroker
+from heeler.brokers.redis.broker import RedisBroker
+from heeler.brokers.redis.options import options_of
 from heeler.brokers.sqlite import SqliteBroker
+from heeler.clock import new_id
 from heeler.io_thread import IoThread
 from heeler.model import (
     Action,
@@ -36,6 +40,8 @@ from heeler.model import (
     TaskStatus,
 )
 from heeler.testing.manual_clock import ManualClock
+from heeler.url import BrokerUrl
+from services import redis_url
 
 QUEUES = ("a", "b")
 WORKERS = (("a", "b"), ("b", "a"), ("a",))
@@ -143,7 +149,10 @@ class Story(RuleBasedStateMachine):
         self.io = IoThread("heeler-properties")
         memory = MemoryBroker(io=self.io, clock=self.clock, namespace="story")
         sqlite = SqliteBroker(path=str(self.folder / "jobs.db"), io=self.io, clock=self.clock, namespace="story")
-        self.twins = Twins([memory, sqlite], WORKERS)
+        self.namespace = f"story-{new_id()}"
+        options = options_of(BrokerUrl.parse(redis_url()))
+        on_redis = RedisBroker(options, io=self.io, clock=self.clock, namespace=self.namespace, time_from=self.clock)
+        self.twins = Twins([memory, sqlite, on_redis], WORKERS)
         self.leases: list[Held] = []  # all there ever were
         self.newest: dict[str, Held] = {}
         self.calls = 0
@@ -154,6 +163,9 @@ class Story(RuleBasedStateMachine):
         self.twins.close()
         self.io.close()
         shutil.rmtree(self.folder)
+        with redis.Redis.from_url(redis_url()) as client:
+            for key in client.scan_iter(f"{{{self.namespace}}}:*", count=1000):
+                client.delete(key)
 
     @rule(data=st.data(), event=st.sampled_from(EVENTS))
     def something_happens(self, data: st.DataObject, event: str) -> None:

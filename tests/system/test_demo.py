@@ -36,7 +36,7 @@ def test_killed_in_its_midst_it_leaves_no_process(shell: Shell, tmp_path: Path) 
     parent = psutil.Process(demo.pid)
     deadline = time.monotonic() + 30
     while len(parent.children(recursive=True)) < 3 and time.monotonic() < deadline:
-        pass
+        time.sleep(0.01)
     family = parent.children(recursive=True)
     assert len(family) >= 3
     os.kill(demo.pid, signal.SIGKILL)

@@ -1,7 +1,8 @@
 """Arguments and return values: bound to the signature, checked against the annotations, made bytes and back."""
 
+from heeler.arguments.fingerprint import fingerprint
 from heeler.arguments.parameters import Parameters
 from heeler.arguments.return_type import ReturnType
 from heeler.arguments.unbound import encode_unbound, given_unbound
 
-__all__ = ["Parameters", "ReturnType", "encode_unbound", "given_unbound"]
+__all__ = ["Parameters", "ReturnType", "encode_unbound", "fingerprint", "given_unbound"]

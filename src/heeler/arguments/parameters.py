@@ -47,6 +47,7 @@ class Parameters:
         parameters = tuple(signature.parameters.values())
         self._positional = tuple(p.name for p in parameters if p.kind in _POSITIONAL)
         self._positional_only = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        self._by_position_or_name = frozenset(self._positional) - self._positional_only
         self._keyword_only = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self._extra = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
@@ -134,12 +135,23 @@ class Parameters:
                 return values, {}
         return self._spread(values)
 
-    def given(self, payload: bytes, codec: TypedCodec, bound: bool = True) -> Arguments:
-        """The arguments for display: in their declared types where they fit, else as plain values."""
+    def given(self, payload: bytes, codec: TypedCodec, bound: bool = True, positional: int | None = None) -> Arguments:
+        """The arguments for display: in their declared types where they fit, else as plain values.
+
+        `positional` is how many were given by position; None: all that can be.
+        """
         try:
-            return self.decode(payload, codec, bound)
+            args, kwargs = self.decode(payload, codec, bound)
         except InvalidArguments:
             return given_unbound(payload, codec, bound)
+        if bound and positional is not None:
+            names = self._positional[positional : len(args)]
+            return args[:positional], dict(zip(names, args[positional:], strict=False)) | kwargs
+        return args, kwargs
+
+    def given_by_name(self, kwargs: dict[str, Any]) -> bool:
+        """Whether some of the keyword arguments could as well have been given by position."""
+        return not self._by_position_or_name.isdisjoint(kwargs)
 
     def supply(self, arguments: Arguments, id: str, context: Any) -> Arguments:
         """The decoded arguments with the job's id and the context put in where the function takes them."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from heeler.model import TaskStatus
+from heeler.model import DeadLetter, TaskStatus
 from heeler.task_result import TaskResult
 
-__all__ = ["Spread", "Survey", "Totals", "spread_of"]
+__all__ = ["Findings", "Spread", "Survey", "Totals", "spread_of"]
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -85,3 +85,13 @@ class Totals:
     @property
     def jobs_per_second(self) -> float:
         return self.files / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the demo has to show at its end."""
+
+    totals: Totals
+    round_trips: list[float]
+    failed: TaskResult[Any]
+    dead_letter: DeadLetter

@@ -39,7 +39,13 @@ class _Rate(ProgressColumn):
 
 @contextlib.contextmanager
 def counting(what: str, total: int | None, *, keep: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar up to `total`; the block calls what it gets with how many are done by now. `keep` leaves the full bar."""
+    """A bar up to `total`; the block calls what it gets with how many are done by now.
+
+    `keep` leaves the full bar there, as a part of the output.
+    """
+    console = stderr()
+    if keep and console.is_terminal:
+        console.print()
     progress = Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),
@@ -47,9 +53,9 @@ def counting(what: str, total: int | None, *, keep: bool = False) -> Iterator[Ca
         MofNCompleteColumn(),
         _Rate(),
         TimeElapsedColumn(),
-        console=stderr(),
+        console=console,
         transient=not keep,
-        disable=not stderr().is_terminal,
+        disable=not console.is_terminal,
     )
     bar = progress.add_task(what, total=total)
     with progress:

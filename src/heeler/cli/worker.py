@@ -83,6 +83,7 @@ def worker(
         introduce(heeler, app_reference(app), wanted)
         code = _run_several(heeler, wanted, debug) if processes > 1 else wanted.run(heeler)
     if code == EXIT_RECYCLE:
+        # Its threads can only be ended with the process, so that begins anew under the same id.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     raise typer.Exit(code)
 

@@ -61,8 +61,9 @@ class Subscription(ABC):
     async def ready(self) -> None:
         """Return when `fetch` may have something: pushed, never polled. May return too early; may be cancelled.
 
-        Covers new jobs, delayed jobs that come due, leases that expire, queues that are resumed. Of several
-        idle subscriptions only about as many return as there are jobs.
+        Covers new jobs, delayed jobs that come due, leases that expire, queues that are resumed. Jobs of tasks that
+        the last `fetch` skipped count for nothing. Of several idle subscriptions only about as many return as
+        there are jobs.
         """
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """The values that Heeler's parts exchange: frozen, without I/O."""
 
+from heeler.model.copies import copy_of, letter_of, revived
 from heeler.model.delivery import (
     Action,
     DeadLetter,
@@ -56,6 +57,9 @@ __all__ = [
     "TaskStatus",
     "WorkerPresence",
     "class_path",
+    "copy_of",
     "judge",
+    "letter_of",
+    "revived",
     "seconds_of",
 ]

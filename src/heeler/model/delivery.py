@@ -120,5 +120,3 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: tuple[ErrorRecord, ...] = ()
     attempts: int = 0
     crashes: int = 0
-
-

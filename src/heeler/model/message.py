@@ -42,5 +42,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     result_ttl: float = 86400.0
     max_crashes: int | None = None
     bound: bool = True  # the payload names each parameter; False: it is [args, kwargs], not bound to a signature
-    id_given: bool = False  # the caller chose the id, so the enqueue is idempotent
+    positional: int | None = None  # how many were given by position, where others that could be were given by name
+    fingerprint: bytes = b""  # a digest of task and arguments, where the caller chose the id: the enqueue is idempotent
     routing_key: str | None = None

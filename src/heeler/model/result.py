@@ -68,7 +68,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     headers: dict[str, str] = {}
     previous_error: ErrorRecord | None = None
     worker_id: str = ""
-    saved: bytes | None = None  # what an earlier run of this job saved
+    saved: bytes | None = None  # what an earlier run of this job saved, encoded like a return value
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

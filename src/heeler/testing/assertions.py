@@ -7,7 +7,7 @@ from typing import Any
 from heeler.app import Heeler
 from heeler.arguments import encode_unbound, given_unbound
 from heeler.contracts import JobState
-from heeler.errors import ResultNotFound
+from heeler.errors import InvalidArguments, ResultNotFound
 from heeler.model import ResultRecord
 from heeler.task import Task
 from heeler.task_result import TaskResult
@@ -79,8 +79,15 @@ def _matching(
     return [
         result
         for result in enqueued(app, task, queue_name=queue_name)
-        if expected is None or (result.args, result.kwargs) == expected
+        if expected is None or _has(app, task, result, expected)
     ]
+
+
+def _has(app: Heeler, task: Task[..., Any] | str, result: TaskResult[Any], expected: Arguments) -> bool:
+    try:
+        return _as_read_back(app, task, (result.args, result.kwargs)) == expected
+    except InvalidArguments:  # it was enqueued by name, and no longer fits
+        return False
 
 
 def _as_read_back(app: Heeler, task: Task[..., Any] | str, arguments: Arguments) -> Arguments:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import msgspec
 
 from heeler.contracts import WireFormat
@@ -33,6 +31,7 @@ class _Options(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reports: Reports | None
     max_crashes: int | None
     bound: bool
+    positional: int | None = None
 
 
 _NONE = _Options(None, None, None, None, None, True)
@@ -53,6 +52,7 @@ class NativeFormat(WireFormat):
             and message.soft_timeout is None
             and message.reports is None
             and message.max_crashes is None
+            and message.positional is None
         )
         return Envelope(
             id=message.id,
@@ -70,7 +70,7 @@ class NativeFormat(WireFormat):
             expires_at=message.expires_at,
             keep=message.result_ttl,
             keeps_result=keeps_result,
-            fingerprint=_fingerprint(message) if message.id_given else b"",
+            fingerprint=message.fingerprint,
             routing_key=message.routing_key,
             reply_to=reply_to,
         )
@@ -100,7 +100,8 @@ class NativeFormat(WireFormat):
             result_ttl=envelope.keep,
             max_crashes=options.max_crashes,
             bound=options.bound,
-            id_given=bool(envelope.fingerprint),
+            positional=options.positional,
+            fingerprint=envelope.fingerprint,
             routing_key=envelope.routing_key,
         )
 
@@ -124,6 +125,7 @@ def _write_options(message: Message) -> bytes:
         reports=message.reports,
         max_crashes=message.max_crashes,
         bound=message.bound,
+        positional=message.positional,
     )
     return bytes((_VERSION,)) + _encoder.encode(options)
 
@@ -150,8 +152,3 @@ def _retry(option: _RetryOption) -> Retry:
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"the envelope's options cannot be read: {error}") from error
-
-
-def _fingerprint(message: Message) -> bytes:
-    """What tells "the same job again" from "another job under the same id"."""
-    return blake2b(message.task.encode() + b"\0" + message.payload, digest_size=16).digest()

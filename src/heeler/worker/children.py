@@ -130,7 +130,8 @@ class Children:
         """What follows from the end of a process."""
         if code == 0 or self._stopping:
             child.over = True
-            if code not in (0, EXIT_RECYCLE) and self._exit_code == 0:
+            # One that had no handlers yet, or no more, dies of our SIGTERM, with nothing in hand.
+            if code not in (0, EXIT_RECYCLE, -signal.SIGTERM) and self._exit_code == 0:
                 self._exit_code = code if code > 0 else 1
             return
         if code == EXIT_USAGE:

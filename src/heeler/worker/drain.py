@@ -1,12 +1,11 @@
 """Runs what is due in the calling thread, through all the parts of a real worker, until nothing due is left.
 
-Two use it: `heeler.testing.drain`, and `eager://`, where an enqueue runs what it has published before it returns.
+Tests use it as `heeler.testing.drain`, and `eager://` after each publication.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,7 +18,6 @@ from heeler.model import (
     CallId,
     Delivery,
     Publication,
-    PublishAnswer,
     PublishResult,
     Renewal,
     RenewalAnswer,
@@ -29,7 +27,7 @@ from heeler.model import (
 )
 from heeler.worker.worker import Worker
 
-__all__ = ["Drain", "EagerRuns", "InHand"]
+__all__ = ["Drain", "InHand", "WorkerMaker", "in_event_loop"]
 
 
 class WorkerMaker(Protocol):
@@ -46,24 +44,29 @@ class InHand:
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._put_back: set[str] = set()
         self._changed = threading.Condition()
 
-    def add(self, id: str) -> None:
+    def take(self, id: str) -> None:
         with self._changed:
             self._ids.add(id)
+            self._put_back.discard(id)
 
-    def remove(self, id: str) -> None:
+    def let_go(self, id: str, *, over: bool) -> None:
+        """The job has ended, or (not `over`) is to run again."""
         with self._changed:
             self._ids.discard(id)
+            if not over:
+                self._put_back.add(id)
             self._changed.notify_all()
 
     def wait_without(self, ids: set[str]) -> bool:
-        """Wait until none of these is in hand; False if none was."""
+        """Wait until none of these is in hand. True if one was, or was put back since this was asked: it may be due."""
         with self._changed:
-            if self._ids.isdisjoint(ids):
-                return False
+            met = not self._ids.isdisjoint(ids) or not self._put_back.isdisjoint(ids)
             self._changed.wait_for(lambda: self._ids.isdisjoint(ids))
-            return True
+            self._put_back -= ids
+            return met
 
 
 class _OneByOne(Broker):
@@ -103,7 +106,7 @@ class _OneByOne(Broker):
         for settlement, result in zip(settlements, answers, strict=True):
             if result.answer is not SettleAnswer.INVALID:  # that one is settled again
                 self.runs += settlement.action is not Action.RELEASE
-                self.let_go()
+                self.let_go(over=settlement.action in (Action.ACK, Action.DEAD_LETTER))
         return answers
 
     @property
@@ -112,12 +115,11 @@ class _OneByOne(Broker):
 
     def take(self, delivery: Delivery) -> None:
         self._taken = delivery.receipt.id
-        self._in_hand.add(self._taken)
+        self._in_hand.take(self._taken)
 
-    def let_go(self) -> None:
-        """The job is over, or the drain is."""
+    def let_go(self, *, over: bool) -> None:
         if self._taken is not None:
-            self._in_hand.remove(self._taken)
+            self._in_hand.let_go(self._taken, over=over)
             self._taken = None
 
 
@@ -156,7 +158,7 @@ class Drain:
 
     def run(self, queues: Sequence[str] | None = None, limit: int | None = None) -> int:
         """Drain in an event loop of its own; how many runs ended, `limit` at most. None means all queues."""
-        if _in_event_loop():
+        if in_event_loop():
             raise HeelerError("drain(app) blocks, and this thread runs an event loop: write `await adrain(app)`")
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run(self.arun(queues, limit))
@@ -179,7 +181,7 @@ class Drain:
                 await self._make_worker(connections, queues, known).arun()
                 drained = known
         finally:
-            broker.let_go()
+            broker.let_go(over=False)
         return broker.runs
 
 
@@ -187,48 +189,8 @@ async def _known_queues(broker: Broker) -> list[str]:
     return [] if broker.admin is None else [size.queue for size in await broker.admin.sizes()]
 
 
-class EagerRuns:
-    """What `eager://` does after each publication: runs the jobs, and whatever they set off, before the caller goes on.
-
-    Several may be at it at once: a job that enqueues, threads, `gather`. Each runs anything that is due, also what
-    another one published, and returns when its own jobs are in nobody's hands.
-    """
-
-    def __init__(self, connections: Connections, make_worker: WorkerMaker) -> None:
-        self._in_hand = InHand()
-        self._drain = Drain(connections, make_worker, self._in_hand)
-
-    def __call__(self, answers: Sequence[PublishResult]) -> None:
-        """Run what the broker has accepted. Raises what keeps a worker from starting; errors of jobs are results."""
-        published = {result.id for result in answers if result.answer is PublishAnswer.ACCEPTED}
-        if not published:
-            return
-        if not _in_event_loop():
-            self._run(published)
-            return
-        # A loop is blocked by its own coroutine here, so the jobs need another thread to have a loop in.
-        failure: list[BaseException] = []
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            try:
-                context.run(self._run, published)
-            except BaseException as error:
-                failure.append(error)
-
-        thread = threading.Thread(target=run, name="heeler-eager", daemon=True)
-        thread.start()
-        thread.join()
-        if failure:
-            raise failure[0]
-
-    def _run(self, published: set[str]) -> None:
-        self._drain.run()
-        while self._in_hand.wait_without(published):
-            self._drain.run()  # who had it may have put it back for another try
-
-
-def _in_event_loop() -> bool:
+def in_event_loop() -> bool:
+    """Whether this thread turns an event loop just now."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

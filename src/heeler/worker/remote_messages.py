@@ -44,7 +44,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RemoteReturned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
-    """The function returned `value`, encoded by the codec of the message; None for a returned None."""
+    """The function returned `value`, encoded by the task's codec; None for a returned None."""
 
     value: bytes | None
     follow_ups: tuple[Envelope, ...] = ()

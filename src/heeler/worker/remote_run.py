@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import importlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,10 +78,11 @@ _child: _Child | None = None
 class _RunChannel:
     """How the context of a run in this child reaches the worker; refuses everything after the run's end."""
 
-    def __init__(self, channel: CallChannel, order: Order, encode_value: Callable[[Any], bytes]) -> None:
+    def __init__(self, channel: CallChannel, order: Order, spec: TaskSpec) -> None:
         self._channel = channel
         self._order = order
-        self._encode_value = encode_value
+        self._spec = spec
+        self._saved = order.info.saved
         self._reports = ReportThrottle(lambda report: channel.send(encode(report)))
         self._cancelled = False
         self._over = False
@@ -94,13 +94,18 @@ class _RunChannel:
             self._cancelled = CANCEL in self._channel.received()
         return self._cancelled
 
+    @property
+    def saved(self) -> Any:
+        return None if self._saved is None else self._spec.codec.decode(self._saved)
+
     def report(self, fraction: float | None, message: str | None) -> None:
         self._check_open()
         self._reports.report(fraction, message)
 
     def save(self, value: Any) -> None:
         self._check_open()
-        self._channel.send(encode(RemoteSaved(self._encode_value(value))))
+        self._saved = self._spec.returns.encode(value, self._spec.codec)
+        self._channel.send(encode(RemoteSaved(self._saved)))
 
     def follow_up(self, envelope: Envelope) -> None:
         self._check_open()
@@ -138,17 +143,16 @@ def _run(child: _Child, order: Order, channel: CallChannel) -> RemoteReply:
     except BaseException as error:
         return RemoteRaised(_record(error, order))
     try:
-        codec = _codec(order, spec, home)
-        run_channel = _RunChannel(channel, order, functools.partial(spec.returns.encode, codec=codec))
+        run_channel = _RunChannel(channel, order, spec)
         context = TaskContext(order.info, run_channel, state)
-        args, kwargs = spec.prepare_call(_message(order), codec, context)
+        args, kwargs = spec.prepare_call(_message(order), _codec(order, spec, home), context)
     except (InvalidArguments, LookupError) as error:
         return RemoteUnreadable(_record(error, order))
     running_context.set(context)
     try:
         value = _call(child.runner, spec, args, kwargs, order.soft_timeout)
         return RemoteReturned(
-            value=None if value is None else spec.returns.encode(value, codec),
+            value=None if value is None else spec.returns.encode(value, spec.codec),
             follow_ups=run_channel.close(),
         )
     except RetryLater as signal:
@@ -188,6 +192,7 @@ def _message(order: Order) -> Message:
 
 
 def _codec(order: Order, spec: TaskSpec, home: TaskHome) -> TypedCodec:
+    """That of the arguments; values go back in the task's own."""
     if order.content_type == spec.codec.content_type:
         return spec.codec
     return home.codecs.get(order.content_type)

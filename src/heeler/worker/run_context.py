@@ -87,6 +87,13 @@ class LiveChannel:
     def cancelled(self) -> bool:
         return self._run.cancelled
 
+    @property
+    def saved(self) -> Any:
+        run = self._run
+        data = run.saved if run.saved is not None else read_note(run.delivery).saved
+        assert run.recipe is not None
+        return None if data is None else run.recipe.result_codec.decode(data)
+
     def report(self, fraction: float | None, message: str | None) -> None:
         run = self._open("progress")
         if fraction is not None:

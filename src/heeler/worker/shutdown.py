@@ -101,9 +101,10 @@ class Shutdown:
         await asyncio.sleep(0)  # the last settlement may still be on its way to this thread
         if not await self._settler.drain(LAST_SETTLEMENTS):
             self._logger.warning(
-                "worker %s: %d ends could not be told to the broker; those jobs run again when their leases run out",
+                "worker %s: the broker could not be told how %s ended; what it does not know of runs again when its "
+                "lease runs out",
                 self._name,
-                self._settler.unsettled,
+                _jobs(self._settler.unsettled),
             )
 
     async def go_quiet(self) -> None:
@@ -112,7 +113,7 @@ class Shutdown:
         unstarted = self._slots.take_unstarted()
         self._fetcher.give_back([(run, 0.0) for run in unstarted])
         if unstarted:
-            self._logger.info("worker %s: gave back %d jobs that had not started", self._name, len(unstarted))
+            self._logger.info("worker %s: gave back %s not started", self._name, _jobs(len(unstarted)))
 
     async def _wait_for_runs(self) -> None:
         """Until all have ended, the grace is over, or somebody is in haste."""
@@ -137,7 +138,7 @@ class Shutdown:
             self._fetcher.give_back([(run, 0.0) for run in self._slots.take_unstarted()])
 
     async def _give_back_runs(self) -> None:
-        self._logger.info("worker %s: giving back %d jobs that still run", self._name, self._slots.in_hand)
+        self._logger.info("worker %s: giving back %s still running", self._name, _jobs(self._slots.in_hand))
         for run in self._keeper.held_runs():
             if not run.ended:
                 self._interrupt(run, Interrupt.RELEASED)
@@ -171,3 +172,7 @@ class Shutdown:
                 for run in left
             ]
         )
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"

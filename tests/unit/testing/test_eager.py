@@ -276,3 +276,14 @@ def test_it_is_a_known_scheme_without_options_or_name():
         Heeler("eager://?lease=3")
     with pytest.raises(ConfigurationError, match="eager://"):
         Heeler("eager://name")
+
+
+def test_side_by_side_jobs_that_are_retried_have_ended_as_well(app):
+    @app.task(name="flaky", retry=Retry(20))
+    async def flaky(context: TaskContext) -> int:
+        if context.attempt < 15:
+            raise ValueError("not yet")
+        return context.attempt
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: ended(flaky.enqueue()), range(40))) == [TaskStatus.SUCCESSFUL] * 40

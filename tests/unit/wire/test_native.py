@@ -83,7 +83,8 @@ messages = st.builds(
     result_ttl=seconds,
     max_crashes=st.none() | st.integers(0, 10),
     bound=st.booleans(),
-    id_given=st.booleans(),
+    positional=st.none() | st.integers(0, 10),
+    fingerprint=st.binary(),
     routing_key=st.none() | st.text(),
 )
 
@@ -102,24 +103,13 @@ def test_opening_gives_back_what_was_sealed(sent: Message) -> None:
         {"reports": "final"},
         {"max_crashes": 0},
         {"bound": False},
+        {"positional": 0},
     ],
 )
 def test_each_override_is_written(override: dict[str, Any]) -> None:
     envelope = WIRE.seal(message(**override), keeps_result=True)
     assert envelope.options[0] == 1
     assert WIRE.open(envelope) == message(**override)
-
-
-def fingerprint(**fields: Any) -> bytes:
-    return WIRE.seal(message(id_given=True, **fields), keeps_result=True).fingerprint
-
-
-def test_the_fingerprint_tells_the_same_job_from_another() -> None:
-    assert len(fingerprint()) == 16
-    assert fingerprint() == fingerprint(priority=5, timeout=3.0, headers={"a": "b"})
-    assert fingerprint() != fingerprint(payload=b"\x81")
-    assert fingerprint() != fingerprint(task="pkg.other")
-    assert fingerprint(task="a", payload=b"bc") != fingerprint(task="ab", payload=b"c")
 
 
 def envelope_with(options: bytes, **fields: Any) -> Envelope:

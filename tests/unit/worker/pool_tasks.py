@@ -28,9 +28,15 @@ def hang() -> None:
 @app.task(executor="process", takes_context=True, retry=Retry(2, delay=0.0))
 def speak(context: TaskContext) -> None:
     context.progress(0.5, "half")
-    context.save("kept")
     if context.attempt == 1:
+        context.save(["kept"])
         raise ValueError("first")
+    context.save([*context.saved, "and more"])
+
+
+@app.task(executor="process")
+def as_it_is(value: dict[str, int]) -> dict[str, int]:
+    return value
 
 
 @app.task

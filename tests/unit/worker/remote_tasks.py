@@ -95,7 +95,21 @@ def speak(context: TaskContext, value: int) -> list[Any]:
     context.progress(0.5, "half")
     context.save(value)
     context.enqueue(add.s(Decimal(1), Decimal(2)))
-    return [context.id, context.attempt, context.cancelled, vars(context.state), current_context() is context]
+    return [
+        context.id,
+        context.attempt,
+        context.cancelled,
+        vars(context.state),
+        current_context() is context,
+        context.saved,
+    ]
+
+
+@app.task(takes_context=True)
+def save_again(context: TaskContext) -> list[Any]:
+    before = context.saved
+    context.save({"rows": 2})
+    return [before, context.saved]
 
 
 @app.task(takes_context=True)

@@ -22,7 +22,8 @@ def work(number: int) -> int:
     first = not os.path.exists(f"{sys.argv[2]}.{number}")
     open(f"{sys.argv[2]}.{number}", "w").close()
     asked = []
-    signal.signal(signal.SIGTERM, lambda *a: asked.append(1))
+    if what != "is not ready":
+        signal.signal(signal.SIGTERM, lambda *a: asked.append(1))
     lives.write(f"{number} {os.getpid()}\\n")
     if what == "dies" and first:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -80,6 +81,13 @@ def test_a_signal_goes_on_to_all_children_and_the_parent_ends_with_them(run, tmp
     assert parent.wait(10) == 0
     assert sorted(line[1] for line in lives(tmp_path, 4)[2:]) == ["ended", "ended"]
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_child_that_had_no_handler_yet_for_the_signal_has_ended_in_order(run, tmp_path: Path):
+    parent = run("is not ready")
+    lives(tmp_path, 2)
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(10) == 0
 
 
 @pytest.mark.parametrize("what", ["dies", "recycles"])

@@ -103,7 +103,9 @@ def test_a_context_knows_its_run_and_speaks_for_it(app: Heeler):
     def knows(context: TaskContext, word: str) -> None:
         told[context.attempt] = (context.id, context.name, context.max_attempts, context.deadline is not None)
         context.progress(0.5, "half")
+        told["saved", context.attempt] = context.saved
         context.save(word)
+        assert context.saved == word
         if context.attempt == 1:
             raise ValueError("first")
         assert context.previous_error is not None
@@ -112,7 +114,13 @@ def test_a_context_knows_its_run_and_speaks_for_it(app: Heeler):
     with app.worker():
         result = knows.enqueue("kept")
         assert result.get(timeout=5) == "kept"
-    assert told == {1: (result.id, "knows", 2, True), 2: (result.id, "knows", 2, True), "previous": "first"}
+    assert told == {
+        1: (result.id, "knows", 2, True),
+        2: (result.id, "knows", 2, True),
+        ("saved", 1): None,
+        ("saved", 2): "kept",
+        "previous": "first",
+    }
 
 
 def test_what_a_task_enqueues_through_its_context_is_real_only_if_it_succeeds(app: Heeler):

@@ -56,8 +56,13 @@ def test_a_process_that_takes_too_long_is_killed(app: Heeler):
 def test_what_a_child_says_reaches_the_job_s_record_and_its_next_run(app: Heeler):
     with app.worker(concurrency=1):
         result = pool_tasks.speak.enqueue()
-        assert result.get(timeout=20) == "kept"
+        assert result.get(timeout=20) == ["kept", "and more"]
     assert (result.attempts, result.last_error.message) == (2, "first")
+
+
+def test_a_child_answers_in_the_codec_of_the_task_whatever_the_arguments_came_in(app: Heeler):
+    with app.worker(concurrency=1):
+        assert pool_tasks.as_it_is.using(codec="json").enqueue({"a": 1}).get(timeout=20) == {"a": 1}
 
 
 @pytest.mark.parametrize("task", [pool_tasks.where, pool_tasks.where_async])

@@ -7,9 +7,9 @@ from typing import TypeGuard
 
 import msgspec
 
-from heeler.model import Envelope, Receipt, ResultRecord, RunReport, TaskStatus
+from heeler.model import Envelope, ErrorRecord, Receipt, ResultRecord, RunReport, TaskStatus
 
-__all__ = ["Job", "Phase", "current_record", "holds", "reported_record"]
+__all__ = ["Job", "Phase", "cancelled_record", "current_record", "holds", "with_report"]
 
 
 class Phase(enum.Enum):
@@ -68,9 +68,8 @@ def holds(job: Job | None, receipt: Receipt) -> TypeGuard[Job]:
     return job is not None and job.epoch == receipt.epoch and job.held and job.number == receipt.tag
 
 
-def reported_record(job: Job, report: RunReport) -> ResultRecord:
+def with_report(record: ResultRecord, report: RunReport) -> ResultRecord:
     """The record after a run has reported: what the report leaves out stays as it was."""
-    record = job.record if job.record is not None else ResultRecord(envelope=job.envelope)
     workers = record.worker_ids
     if report.worker_id and (not workers or workers[-1] != report.worker_id):
         workers = (*workers, report.worker_id)
@@ -82,4 +81,12 @@ def reported_record(job: Job, report: RunReport) -> ResultRecord:
         fraction=report.fraction if report.fraction is not None else record.fraction,
         message=report.message if report.message is not None else record.message,
         saved=report.saved if report.saved is not None else record.saved,
+    )
+
+
+def cancelled_record(record: ResultRecord, reason: str, now: float) -> ResultRecord:
+    """The record of a job that ends without a run."""
+    error = ErrorRecord("heeler.errors.TaskCancelled", reason, attempt=record.attempts, at=now)
+    return msgspec.structs.replace(
+        record, status=TaskStatus.CANCELLED, finished_at=now, next_at=None, errors=(*record.errors, error)
     )

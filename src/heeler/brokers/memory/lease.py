@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from heeler.brokers.memory.job import Job, Phase, current_record, holds, reported_record
+from heeler.brokers.memory.job import Job, Phase, current_record, holds, with_report
 from heeler.brokers.memory.publish import arrive
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.state import MemoryState
-from heeler.model import Arrival, Delivery, Notice, Receipt, Renewal, RenewalAnswer, TaskStatus
+from heeler.model import Arrival, Delivery, Notice, Receipt, Renewal, RenewalAnswer, ResultRecord, TaskStatus
 
 __all__ = ["Shares", "extend", "fetch"]
 
@@ -121,7 +121,8 @@ def extend(state: MemoryState, renewals: Sequence[Renewal], lease: float) -> Ren
             cancelled.add(receipt.id)
         if renewal.report is not None:
             job.reported = True
-            job.record = reported_record(job, renewal.report)
+            known = job.record if job.record is not None else ResultRecord(envelope=job.envelope)
+            job.record = with_report(known, renewal.report)
             if state.news.heard(job.envelope):
                 record = current_record(job, now)
                 state.news.tell(

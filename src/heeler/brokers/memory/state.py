@@ -10,10 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-import msgspec
-
 from heeler.brokers.memory.dead_letters import DeadLetters
-from heeler.brokers.memory.job import Job, Phase, current_record
+from heeler.brokers.memory.job import Job, Phase, cancelled_record, current_record
 from heeler.brokers.memory.latches import LatchTable
 from heeler.brokers.memory.news import Mailbox, News
 from heeler.brokers.memory.queue import MemoryQueue
@@ -21,7 +19,7 @@ from heeler.brokers.memory.records import Answers, EndedJobs
 from heeler.brokers.memory.wakeups import Alarm, Idle
 from heeler.clock import Clock
 from heeler.forks import call_in_child
-from heeler.model import Arrival, ArrivalKind, Command, ErrorRecord, Notice, TaskStatus, WorkerPresence
+from heeler.model import Arrival, ArrivalKind, Command, Notice, TaskStatus, WorkerPresence
 
 __all__ = ["MemoryState"]
 
@@ -144,11 +142,7 @@ class MemoryState:
         The answer is what its latches are to be told.
         """
         envelope = job.envelope
-        record = current_record(job, now)
-        error = ErrorRecord("heeler.errors.TaskCancelled", reason, attempt=job.attempts, at=now)
-        record = msgspec.structs.replace(
-            record, status=TaskStatus.CANCELLED, finished_at=now, next_at=None, errors=(*record.errors, error)
-        )
+        record = cancelled_record(current_record(job, now), reason, now)
         job.phase = Phase.OVER
         del self.jobs[envelope.id]
         self.ended.keep(envelope, record, now)

@@ -91,8 +91,7 @@ class SqliteBroker(Broker):
 
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
         """`publish` in the calling thread, on a connection of its own."""
-        with self._caller.step() as step:
-            return publish(step, publication)
+        return self._caller.publish(publication)
 
     async def subscribe(self, queues: Sequence[QueueShare], lease: float, worker_id: str = "") -> Subscription:
         session = self._opened()

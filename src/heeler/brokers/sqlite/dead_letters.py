@@ -88,7 +88,7 @@ def redrive(step: Step, parked: Parked) -> bool:
     step.run("add_job", (number, envelope.id, queue, task, rank, step.now, expires_at, parked.content))
     step.run("write_history", (number, number, step.now, parked.epoch, 0, 0, False, b""))
     step.run("make_ready", (queue, rank, number, number, task))
-    step.work_for(queue)
+    step.work_for(queue, task)
     step.event(envelope, TaskStatus.READY)
     return True
 

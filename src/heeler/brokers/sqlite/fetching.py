@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from heeler.brokers.sqlite.endings import end_unrun
-from heeler.brokers.sqlite.leases import bring_back
+from heeler.brokers.sqlite.passing_over import PassingOver
 from heeler.brokers.sqlite.publishing import arrive
 from heeler.brokers.sqlite.shares import Shares
 from heeler.brokers.sqlite.step import Step
@@ -41,12 +41,16 @@ class Waiting(NamedTuple):
 _rows = Waiting._make
 
 
-def fetch(step: Step, shares: Shares, lease: float, limit: int, max_bytes: int, skip: frozenset[str]) -> list[Waiting]:
-    """Lease jobs until `lease` seconds from now; the rows as they were before that."""
-    bring_back(step, shares.queues)
+def fetch(
+    step: Step, shares: Shares, passing_over: PassingOver, lease: float, limit: int, max_bytes: int
+) -> list[Waiting]:
+    """Lease jobs until `lease` seconds from now; the rows as they were before that.
+
+    What has come back by time is in the queues already, and `passing_over` has begun.
+    """
     paused = {number for (number,) in step.run("paused_queues")}
     queues = [queue for queue in shares.queues if queue not in paused]
-    front = _Front(step, max_bytes, json.dumps([step.task(name) for name in skip]) if skip else None)
+    front = _Front(step, max_bytes, passing_over)
     taken: list[Waiting] = []
     until = step.now + lease
     if limit <= 0:
@@ -69,6 +73,8 @@ def fetch(step: Step, shares: Shares, lease: float, limit: int, max_bytes: int, 
             if len(taken) >= limit or left < 0:
                 break
         front.lease_each(taken, until)
+        leased = {row.seq for row in taken}
+        front.leave(row for rows in waiting.values() for row in rows if row.seq not in leased)
     lapsed = [(row.seq,) for row in taken if row.held]
     if lapsed:
         step.run_many("charge_lapse", lapsed)
@@ -82,11 +88,11 @@ class _Front:
     Jobs that were cancelled while a lost worker had them end on the way; `arrivals` is what to tell their latches.
     """
 
-    __slots__ = ("_skipped", "_step", "arrivals", "left", "max_bytes")
+    __slots__ = ("_passing_over", "_step", "arrivals", "left", "max_bytes")
 
-    def __init__(self, step: Step, max_bytes: int, skipped: str | None) -> None:
+    def __init__(self, step: Step, max_bytes: int, passing_over: PassingOver) -> None:
         self._step = step
-        self._skipped = skipped
+        self._passing_over = passing_over
         self.max_bytes = self.left = max_bytes
         self.arrivals: list[Arrival] = []
 
@@ -96,34 +102,50 @@ class _Front:
             doomed = [row for row in rows if row.cancelled]
             if not doomed:
                 return rows
+            self.leave(rows)
             for row in doomed:
                 self._step.run("leave_ready", (queue, row.rank, row.place))
                 envelope = decode_envelope(row.envelope)
                 reason = "cancelled while it ran on a worker that was lost"
                 self.arrivals += end_unrun(self._step, row.seq, envelope, reason)
 
+    def leave(self, rows: Iterable[Waiting]) -> None:
+        """These are not taken after all."""
+        for row in rows:
+            self._passing_over.left(row.queue, row.rank, row.place)
+
     def _read(self, queue: int, limit: int) -> list[Waiting]:
-        if self._skipped is None:
-            cursor = self._step.run("next_jobs", (queue, limit))
-        else:
-            cursor = self._step.run("next_jobs_but", (queue, self._skipped, limit))
         rows: list[Waiting] = []
-        left = self.max_bytes
+        self.left = self.max_bytes
+        skips = self._passing_over.skips
+        if skips is None:
+            self._take(self._step.run("next_jobs", (queue, limit)), rows)
+            return rows
+        for rank, place in self._passing_over.levels(self._step, queue):
+            wanted = limit - len(rows)
+            self._take(self._step.run("next_jobs_but", (queue, rank, place, skips, wanted)), rows)
+            if self.left < 0 or len(rows) == limit:
+                if rows[-1].rank == rank:
+                    self._passing_over.looked_until(queue, rank, rows[-1].place)
+                break
+            self._passing_over.looked(self._step, queue, rank)
+        return rows
+
+    def _take(self, cursor: sqlite3.Cursor, rows: list[Waiting]) -> None:
+        """Add what the cursor gives to the rows, as far as `max_bytes` reaches."""
         for row in map(_rows, cursor):
             rows.append(row)
             # An envelope is larger than its body: as long as whole envelopes fit nobody need look into them.
-            left -= len(row.envelope)
-            if left < 0:
-                left = self.max_bytes - sum(map(_body_size, rows))
-                if left < 0:
+            self.left -= len(row.envelope)
+            if self.left < 0:
+                self.left = self.max_bytes - sum(map(_body_size, rows))
+                if self.left < 0:
                     break
         cursor.close()
-        self.left = left
-        return rows
 
     def lease(self, queue: int, rows: Sequence[Waiting], until: float) -> None:
         """Lease the first jobs of a queue: two statements for any number of them."""
-        if self._skipped is not None:
+        if self._passing_over.skips is not None:
             self.lease_each(rows, until)
             return
         last = rows[-1]

@@ -10,7 +10,7 @@ from heeler.brokers.sqlite.step import Step
 
 __all__ = ["Held", "bring_back", "held_leases"]
 
-_AT_ONCE = 1000  # scheduled jobs of a queue, or leases, that one step brings back
+_AT_ONCE = 500  # scheduled jobs of a queue, or leases, that one step brings back
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -45,11 +45,11 @@ def bring_back(step: Step, queues: Iterable[int]) -> None:
     for queue in queues:
         due = step.run("come_due", (queue, step.now, _AT_ONCE)).fetchall()
         if due:
-            step.run_many("unschedule", [(queue, at, place) for _, place, _, _, at in due])
-            step.run_many("make_ready", [(queue, rank, place, seq, task) for rank, place, seq, task, _ in due])
-            step.work_for(queue, len(due))
-    for seq, queue, rank, task, place in step.run("lapsed_leases", (step.now, _AT_ONCE)).fetchall():
-        step.run("remember_lapse", (step.now, seq))
-        step.run("end_lease", (seq,))
-        step.run("make_ready", (queue, rank, place, seq, task))
-        step.work_for(queue)
+            *_, at, place = due[-1]
+            step.run("unschedule_until", (queue, at, place))
+            step.put_back([(queue, rank, place, seq, task) for rank, seq, task, _, place in due])
+    lapsed = step.run("lapsed_leases", (step.now, _AT_ONCE)).fetchall()
+    if lapsed:
+        step.run_many("remember_lapse", [(step.now, seq) for *_, seq, _ in lapsed])
+        step.run_many("end_lease", [(seq,) for *_, seq, _ in lapsed])
+        step.put_back(lapsed)

@@ -56,8 +56,6 @@ class Mailbox:
         """Harmless twice, and in a forked child, whose parent goes on with the socket."""
         if self._pid != os.getpid() or self._socket.fileno() < 0:
             return
-        if self._socket.fileno() < 0:
-            return  # closed before
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         if not self.address.startswith("@"):

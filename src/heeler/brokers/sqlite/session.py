@@ -10,15 +10,19 @@ from collections.abc import Callable, Iterator
 from heeler.brokers.sqlite.connection import Connection, Database
 from heeler.brokers.sqlite.mailbox import Mailbox
 from heeler.brokers.sqlite.post import Post, address_news, sleeper_address
+from heeler.brokers.sqlite.publishing import publish
 from heeler.brokers.sqlite.sleepers import choose_sleepers, choose_some
 from heeler.brokers.sqlite.step import Step
 from heeler.errors import BrokerUnavailable
+from heeler.model import Publication, PublishResult
 
 __all__ = ["CallerSession", "Session"]
 
 
 def _finish(step: Step) -> None:
     """The end of every step: who is to be woken and told, and what is too much."""
+    if step.returned:
+        step.run("count_return")
     if step.new_ready or step.new_due:
         choose_sleepers(step)
     if step.events:
@@ -122,23 +126,32 @@ class CallerSession:
         self._database = database
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._post: Post | None = None
+        self._post = Post(None)
         self._closed = False
 
-    @contextlib.contextmanager
-    def step(self) -> Iterator[Step]:
+    def publish(self, publication: Publication) -> list[PublishResult]:
         with self._lock:
-            if self._closed:
-                raise BrokerUnavailable(f"the broker on {self._database.path} is closed; open it again first")
-            if self._connection is None or self._post is None:
-                self._connection = self._database.connect(durable=True)
-                self._connection.migrate()
-                self._post = Post(None)
-            with self._connection.step() as step:
-                yield step
+            connection = self._connection
+            if connection is None:
+                connection = self._connect()
+            with connection.step() as step:
+                answers = publish(step, publication)
                 _finish(step)
             if step.woken or step.news:
-                _deliver(self._connection, self._post, step)
+                _deliver(connection, self._post, step)
+            return answers
+
+    def _connect(self) -> Connection:
+        if self._closed:
+            raise BrokerUnavailable(f"the broker on {self._database.path} is closed; open it again first")
+        connection = self._database.connect(durable=True)
+        try:
+            connection.migrate()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
 
     @property
     def connection(self) -> Connection | None:
@@ -151,6 +164,4 @@ class CallerSession:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            if self._post is not None:
-                self._post.close()
-                self._post = None
+            self._post.close()

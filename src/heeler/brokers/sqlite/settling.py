@@ -150,11 +150,10 @@ def _come_back(step: Step, settlement: Settlement, lease: Held) -> None:
         arrive(step, end_unrun(step, seq, envelope, "cancelled while it ran; it was given back"))
         return
     if at > step.now:
-        step.run("schedule", (queue, at, place, seq))
+        step.run("schedule", (queue, at, place, seq, rank, task))
         step.due_for(queue, at)
     else:
-        step.run("make_ready", (queue, rank, place, seq, task))
-        step.work_for(queue)
+        step.put_back([(queue, rank, place, seq, task)])
     if is_retry:
         step.event(envelope, TaskStatus.READY, next_at=at if at > step.now else None)
 

@@ -17,19 +17,12 @@ __all__ = [
     "choose_some",
     "go_to_sleep",
     "is_listed",
-    "is_there_work",
     "next_time",
     "skips_of",
 ]
 
 _SLEPT_THROUGH = 1.0  # seconds after which an alarm's owner must be dead
-
-
-def is_there_work(step: Step, queue: int, skips: str | None) -> bool:
-    """Whether a fetch that passes over the tasks of `skips` would find something in the queue."""
-    if skips is None:
-        return step.row("is_work_waiting", (queue,)) is not None
-    return step.row("is_other_work_waiting", (queue, skips)) is not None
+_FIRST = 500  # jobs
 
 
 def is_listed(step: Step, queue: int, address: str) -> bool:
@@ -43,8 +36,14 @@ def skips_of(step: Step, tasks: frozenset[str]) -> str | None:
 
 def choose_sleepers(step: Step) -> None:
     """For what this step brought, take sleepers off the list, to be woken once it is committed."""
-    for queue, jobs in step.new_ready.items():
-        choose_some(step, queue, jobs)
+    for queue in {queue for queue, _ in step.new_ready}:
+        sleepers = step.run("sleepers", (queue,)).fetchall()
+        if sleepers:
+            tasks = {task: jobs for (of, task), jobs in step.new_ready.items() if of == queue}
+            fitting = [
+                address for address, skips in sleepers if not skips or not tasks.keys() <= set(json.loads(skips))
+            ]
+            _take_off(step, queue, fitting[: sum(tasks.values())])
     for queue, at in step.new_due.items():
         (alarm,) = step.row("earliest_alarm", (queue, step.now - _SLEPT_THROUGH))
         if alarm is None or alarm > at:
@@ -52,13 +51,25 @@ def choose_sleepers(step: Step) -> None:
 
 
 def choose_some(step: Step, queue: int, jobs: int) -> None:
-    """Wake up to so many sleepers that would find work in the queue."""
+    """Wake up to so many sleepers for what waits in the queue.
+
+    One that passes over some tasks is woken if a job for it is among the first: to look further costs more than a
+    worker that sleeps a little longer, and new jobs of other tasks wake it anyway.
+    """
+    sleepers = step.run("sleepers", (queue,)).fetchall()
+    if not sleepers or step.row("is_work_waiting", (queue,)) is None:
+        return
+    first: set[int] | None = None
     chosen: list[str] = []
-    for address, skips in step.run("sleepers", (queue,)).fetchall():
+    for address, skips in sleepers:
         if len(chosen) >= jobs:
             break
-        if is_there_work(step, queue, skips):
-            chosen.append(address)
+        if skips:
+            if first is None:
+                first = {task for (task,) in step.run("first_tasks", (queue, _FIRST))}
+            if first <= set(json.loads(skips)):
+                continue
+        chosen.append(address)
     _take_off(step, queue, chosen)
 
 

@@ -47,9 +47,10 @@ class Numbers:
 class Step:
     """What functions of this broker work on between BEGIN and COMMIT.
 
-    `new_ready` counts jobs that came to wait, by queue; `new_due` is the earliest time of newly scheduled ones;
-    `events` is what happened to jobs that somebody may wait for. From these follow, at the end of the step, `woken`
-    (sleepers taken off the list, with a queue each) and `news` (what to tell whom), sent once it is committed.
+    `new_ready` counts jobs that came to wait, by queue and task; `new_due` is the earliest time of newly scheduled
+    ones by queue; `events` is what happened to jobs that somebody may wait for. From these follow, at the end of the
+    step, `woken` (sleepers taken off the list, with a queue each) and `news` (what to tell whom), sent once it is
+    committed.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Step:
         "new_ready",
         "news",
         "now",
+        "returned",
         "sql",
         "woken",
     )
@@ -77,7 +79,8 @@ class Step:
         self.limits = limits
         self.now = now
         self.buried = False  # a dead letter was added
-        self.new_ready: dict[int, int] = {}
+        self.returned = False  # a job came back to an earlier place
+        self.new_ready: dict[tuple[int, int], int] = {}
         self.new_due: dict[int, float] = {}
         self.events: list[tuple[Event, str | None]] = []
         self.woken: list[tuple[int, str]] = []
@@ -135,8 +138,16 @@ class Step:
         if self._new_tasks is not None:
             self._numbers.tasks.update(self._new_tasks)
 
-    def work_for(self, queue: int, jobs: int = 1) -> None:
-        self.new_ready[queue] = self.new_ready.get(queue, 0) + jobs
+    def work_for(self, queue: int, task: int) -> None:
+        key = (queue, task)
+        self.new_ready[key] = self.new_ready.get(key, 0) + 1
+
+    def put_back(self, jobs: Sequence[tuple[int, int, int, int, int]]) -> None:
+        """Jobs (queue, rank, place, seq, task) wait again, perhaps at places that they had before."""
+        self.run_many("make_ready", jobs)
+        for queue, _, _, _, task in jobs:
+            self.work_for(queue, task)
+        self.returned = True
 
     def due_for(self, queue: int, at: float) -> None:
         self.new_due[queue] = min(at, self.new_due.get(queue, at))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import msgspec
 
 from heeler.brokers.sqlite.endings import bury, forget_old
 from heeler.brokers.sqlite.fetching import Waiting, fetch
 from heeler.brokers.sqlite.leases import bring_back
+from heeler.brokers.sqlite.passing_over import PassingOver
 from heeler.brokers.sqlite.publishing import forget_job
 from heeler.brokers.sqlite.session import Session
 from heeler.brokers.sqlite.shares import Shares
-from heeler.brokers.sqlite.sleepers import choose_some, go_to_sleep, is_listed, is_there_work, next_time, skips_of
+from heeler.brokers.sqlite.sleepers import choose_some, go_to_sleep, is_listed, next_time
 from heeler.brokers.sqlite.step import Step
 from heeler.brokers.sqlite.stored import decode_envelope
 from heeler.contracts import Subscription
@@ -40,6 +43,7 @@ class SqliteSubscription(Subscription):
         self._clock = session.database.clock
         self._number, self._address = session.on_wake(self._wake)
         self._skipped: frozenset[str] = frozenset()  # the tasks that the last fetch passed over do not wake us
+        self._passing_over = PassingOver()
         self._bell = asyncio.Event()
         self._asleep = False  # on the list, as far as we know
         self._attended = False  # somebody waits in `ready`
@@ -52,8 +56,9 @@ class SqliteSubscription(Subscription):
 
     async def ready(self) -> None:
         if not self._asleep and not self._quiet:
-            with self._session.step() as step:
+            with self._step() as step:
                 bring_back(step, self._shares.queues)
+                self._passing_over.begin(step, self._skipped)
                 plan = self._lie_down(step)
             if plan is None:
                 return
@@ -76,11 +81,13 @@ class SqliteSubscription(Subscription):
         self._skipped = skip_tasks
         queues = self._shares.queues
         plan = None
-        with self._session.step() as step:
+        with self._step() as step:
             now = step.now
-            rows = fetch(step, self._shares, self._lease, min(limit, _MOST), max_bytes, skip_tasks)
-            for queue in queues:  # we have just looked for ourselves
-                step.new_ready.pop(queue, None)
+            bring_back(step, queues)
+            self._passing_over.begin(step, skip_tasks)
+            for key in [key for key in step.new_ready if key[0] in queues]:
+                del step.new_ready[key]  # we look for ourselves
+            rows = fetch(step, self._shares, self._passing_over, self._lease, min(limit, _MOST), max_bytes)
             if rows:
                 if self._asleep:
                     step.run("wake", (self._address,))
@@ -96,6 +103,16 @@ class SqliteSubscription(Subscription):
             self._asleep = False
             self._alarm = None
         return self._deliveries(rows, now) if rows else []
+
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[Step]:
+        """A step that looks for jobs, so what it has seen is forgotten if it fails."""
+        try:
+            with self._session.step() as step:
+                yield step
+        except BaseException:
+            self._passing_over.forget()
+            raise
 
     async def quiet(self) -> None:
         if self._quiet:
@@ -130,8 +147,8 @@ class SqliteSubscription(Subscription):
     def _lie_down(self, step: Step) -> tuple[float | None, float | None] | None:
         """Put us on the list, unless there is work for us. The answer is what `go_to_sleep` says."""
         queues = self._shares.queues
-        skips = skips_of(step, self._skipped)
-        if any(is_there_work(step, queue, skips) for queue in queues):
+        skips = self._passing_over.skips
+        if any(self._passing_over.is_work_waiting(step, queue) for queue in queues):
             return None
         if skips is not None:
             for queue in queues:  # what we pass over may be for others
@@ -187,9 +204,10 @@ class SqliteSubscription(Subscription):
             self._following = next_time(reader, queues)
             if self._following is not None and now >= self._following + _AFTER_ALARM:
                 return True
-            skips = skips_of(reader, self._skipped)
+            self._passing_over.begin(reader, self._skipped)
             return any(
-                is_there_work(reader, queue, skips) or not is_listed(reader, queue, self._address) for queue in queues
+                self._passing_over.is_work_waiting(reader, queue) or not is_listed(reader, queue, self._address)
+                for queue in queues
             )
 
     def _deliveries(self, rows: list[Waiting], now: float) -> list[Delivery]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +51,6 @@ async def subscribe(broker: SqliteBroker, *queues: str, lease: float = 30.0) -> 
 def success(delivery: Delivery, value: bytes = b"value") -> Settlement:
     record = ResultRecord(envelope=delivery.envelope, status=TaskStatus.SUCCESSFUL, value=value)
     return Settlement(delivery=delivery, action=Action.ACK, record=record)
-
-
-async def soon(done: Callable[[], Awaitable[bool]], within: float = 20.0) -> None:
-    """Ask again and again, as fast as the loop turns, until it is so."""
-    async with asyncio.timeout(within):
-        while not await done():
-            await asyncio.sleep(0.005)
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:

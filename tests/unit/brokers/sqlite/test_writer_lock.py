@@ -1,6 +1,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 from sqlite_site import kill, line, start
@@ -28,7 +29,7 @@ class Holder:
     def __init__(self, path: Path) -> None:
         self.process = start(HOLDER, path)
 
-    def __enter__(self) -> "Holder":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,8 +7,13 @@ INSERT INTO {ns}_version VALUES (0);
 
 -- Seqs and places are drawn from one sequence, so that both grow in publish order and never repeat: the next one follows
 -- the last job, or `last` where that is larger, because jobs were dropped or places drawn.
-CREATE TABLE {ns}_counter (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
-INSERT INTO {ns}_counter VALUES (1, 0);
+-- returns counts the steps in which jobs came back to an earlier place.
+CREATE TABLE {ns}_counter (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    last INTEGER NOT NULL,
+    returns INTEGER NOT NULL
+);
+INSERT INTO {ns}_counter VALUES (1, 0, 0);
 
 CREATE TABLE {ns}_queues (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX {ns}_queues_paused ON {ns}_queues (number) WHERE paused;
@@ -42,6 +47,8 @@ CREATE TABLE {ns}_scheduled (
     at REAL NOT NULL,
     place INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    task INTEGER NOT NULL,
     PRIMARY KEY (queue, at, place)
 ) WITHOUT ROWID;
 

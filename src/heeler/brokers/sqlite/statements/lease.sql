@@ -6,17 +6,21 @@ SELECT number FROM {ns}_queues WHERE paused
 
 -- name: come_due
 -- Scheduled jobs of a queue whose time has come.
--- takes: queue, now, how many at most; returns: rank, place, seq, task, at
-SELECT j.rank, s.place, s.seq, j.task, s.at FROM {ns}_scheduled s JOIN {ns}_jobs j ON j.seq = s.seq
-WHERE s.queue = ? AND s.at <= ? ORDER BY s.at, s.place LIMIT ?
+-- takes: queue, now, how many at most; returns: rank, seq, task, at, place
+SELECT rank, seq, task, at, place FROM {ns}_scheduled WHERE queue = ? AND at <= ? ORDER BY at, place LIMIT ?
 
 -- name: unschedule
 -- takes: queue, at, place
 DELETE FROM {ns}_scheduled WHERE queue = ? AND at = ? AND place = ?
 
+-- name: unschedule_until
+-- Takes the first scheduled jobs of a queue, up to one of them, out of it.
+-- takes: queue, at, place
+DELETE FROM {ns}_scheduled WHERE queue = ? AND (at, place) <= (?, ?)
+
 -- name: schedule
--- takes: queue, at, place, seq
-INSERT INTO {ns}_scheduled (queue, at, place, seq) VALUES (?, ?, ?, ?)
+-- takes: queue, at, place, seq, rank, task
+INSERT INTO {ns}_scheduled (queue, at, place, seq, rank, task) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: make_ready
 -- takes: queue, rank, place, seq, task
@@ -24,8 +28,8 @@ INSERT INTO {ns}_ready (queue, rank, place, seq, task) VALUES (?, ?, ?, ?, ?)
 
 -- name: lapsed_leases
 -- Leases that ran out.
--- takes: now, how many at most; returns: seq, queue, rank, task, place
-SELECT l.seq, j.queue, j.rank, j.task, coalesce(h.place, l.seq)
+-- takes: now, how many at most; returns: queue, rank, place, seq, task
+SELECT j.queue, j.rank, coalesce(h.place, l.seq), l.seq, j.task
 FROM {ns}_leases l JOIN {ns}_jobs j ON j.seq = l.seq LEFT JOIN {ns}_history h ON h.seq = l.seq
 WHERE l.until <= ? ORDER BY l.until LIMIT ?
 
@@ -47,14 +51,34 @@ FROM {ns}_ready r JOIN {ns}_jobs j ON j.seq = r.seq LEFT JOIN {ns}_history h ON 
 WHERE r.queue = ? ORDER BY r.rank, r.place LIMIT ?
 
 -- name: next_jobs_but
--- The same, passing over some tasks.
--- takes: queue, the tasks' numbers as JSON, how many at most
+-- The next waiting jobs of one level of a queue, passing over some tasks.
+-- takes: queue, rank, place after which to begin, the tasks' numbers as JSON, how many at most
 -- returns: queue, rank, place, seq, expires_at, envelope, epoch, attempts, crashes, suspect, note, held, started, cancelled
 SELECT r.queue, r.rank, r.place, r.seq, j.expires_at, j.envelope,
        h.epoch, h.attempts, h.crashes, h.suspect, h.note, h.held, h.started, h.cancelled
 FROM {ns}_ready r JOIN {ns}_jobs j ON j.seq = r.seq LEFT JOIN {ns}_history h ON h.seq = r.seq
-WHERE r.queue = ? AND r.task NOT IN (SELECT value FROM json_each(?))
-ORDER BY r.rank, r.place LIMIT ?
+WHERE r.queue = ? AND r.rank = ? AND r.place > ? AND r.task NOT IN (SELECT value FROM json_each(?))
+ORDER BY r.place LIMIT ?
+
+-- name: next_rank
+-- takes: queue, rank before it; returns: the next level on which a job waits, NULL if there is none
+SELECT min(rank) FROM {ns}_ready WHERE queue = ? AND rank > ?
+
+-- name: last_place
+-- takes: queue, rank; returns: the place of the last job that waits on that level
+SELECT max(place) FROM {ns}_ready WHERE queue = ? AND rank = ?
+
+-- name: is_other_job_waiting
+-- takes: queue, rank, place after which to begin, numbers of tasks as JSON; returns: a row if a job of another task waits
+SELECT 1 FROM {ns}_ready
+WHERE queue = ? AND rank = ? AND place > ? AND task NOT IN (SELECT value FROM json_each(?)) LIMIT 1
+
+-- name: returns
+-- returns: how often jobs have come back to an earlier place
+SELECT returns FROM {ns}_counter
+
+-- name: count_return
+UPDATE {ns}_counter SET returns = returns + 1
 
 -- name: lease_front
 -- Leases the first waiting jobs of a queue, up to one of them.

@@ -31,6 +31,21 @@ INSERT INTO {ns}_tasks (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name =
 INSERT INTO {ns}_jobs (seq, id, queue, task, rank, at, expires_at, envelope)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 
+-- name: add_one_job
+-- Adds a job behind all others; does nothing where its id is taken.
+-- takes: id, queue, task, rank, at, expires_at, envelope; returns: seq
+INSERT INTO {ns}_jobs (seq, id, queue, task, rank, at, expires_at, envelope)
+VALUES (
+    (SELECT max(last, coalesce((SELECT max(seq) FROM {ns}_jobs), 0)) + 1 FROM {ns}_counter), ?, ?, ?, ?, ?, ?, ?
+)
+ON CONFLICT (id) DO NOTHING RETURNING seq
+
+-- name: enqueue_one
+-- Lets a job wait.
+-- takes: queue, rank, place, seq, task; returns: whether anybody sleeps
+INSERT INTO {ns}_ready (queue, rank, place, seq, task) VALUES (?, ?, ?, ?, ?)
+RETURNING EXISTS (SELECT 1 FROM {ns}_sleepers)
+
 -- name: added_jobs
 -- Which jobs of a run of seqs are there.
 -- takes: first seq, last seq; returns: seq
@@ -45,8 +60,8 @@ SELECT queue, rank, seq, seq, task FROM {ns}_jobs WHERE seq BETWEEN ? AND ? AND 
 -- name: enqueue_scheduled
 -- Schedules the jobs of a run of seqs that may start later.
 -- takes: first seq, last seq, now
-INSERT INTO {ns}_scheduled (queue, at, place, seq)
-SELECT queue, at, seq, seq FROM {ns}_jobs WHERE seq BETWEEN ? AND ? AND at > ?
+INSERT INTO {ns}_scheduled (queue, at, place, seq, rank, task)
+SELECT queue, at, seq, seq, rank, task FROM {ns}_jobs WHERE seq BETWEEN ? AND ? AND at > ?
 
 -- name: holder_of_id
 -- Who has an id.

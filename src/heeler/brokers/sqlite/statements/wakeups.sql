@@ -27,10 +27,14 @@ SELECT 1 FROM {ns}_sleepers WHERE queue = ? AND address = ?
 -- takes: queue; returns: a row if a job waits and the queue is not paused
 SELECT 1 FROM {ns}_ready WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {ns}_queues WHERE number = ?1 AND paused) LIMIT 1
 
--- name: is_other_work_waiting
--- takes: queue, numbers of tasks as JSON; returns: a row if a job of another task waits and the queue is not paused
-SELECT 1 FROM {ns}_ready WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {ns}_queues WHERE number = ?1 AND paused)
-    AND task NOT IN (SELECT value FROM json_each(?2)) LIMIT 1
+-- name: is_paused
+-- takes: queue; returns: a row if it is paused
+SELECT 1 FROM {ns}_queues WHERE number = ? AND paused
+
+-- name: first_tasks
+-- The tasks of the first jobs of a queue.
+-- takes: queue, how many jobs; returns: task
+SELECT DISTINCT task FROM (SELECT task FROM {ns}_ready WHERE queue = ? ORDER BY rank, place LIMIT ?)
 
 -- name: next_due
 -- takes: queue; returns: when its next scheduled job is due
