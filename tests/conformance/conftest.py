@@ -9,11 +9,15 @@ import pytest
 from shipped_brokers import MemoryHarness, RedisHarness, SqliteHarness
 
 from heeler.testing.conformance import Harness
+from services import redis_cluster_url, redis_url
 
 MAKERS: dict[str, Callable[[Path], Harness]] = {
     "memory": lambda _: MemoryHarness(),
     "sqlite": SqliteHarness,
-    "redis": lambda _: RedisHarness(),
+    "redis": lambda _: RedisHarness(redis_url()),
+    "redis-oldest": lambda _: RedisHarness(redis_url("oldest")),
+    "valkey-newest": lambda _: RedisHarness(redis_url("newest")),
+    "redis-cluster": lambda _: RedisHarness(redis_cluster_url()),
 }
 
 

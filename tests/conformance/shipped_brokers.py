@@ -13,7 +13,6 @@ from heeler.brokers.sqlite import SqliteBroker
 from heeler.contracts import Broker
 from heeler.testing.conformance import Harness
 from heeler.url import BrokerUrl
-from services import redis_url
 
 
 class MemoryHarness(Harness):
@@ -35,9 +34,9 @@ class SqliteHarness(Harness):
 class RedisHarness(Harness):
     """Scripts take the manual clock's time in the place of the server's, so that leases and delays need no waiting."""
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__()
-        self.url = redis_url() if url is None else url
+        self.url = url
 
     def make(self) -> Broker:
         options = options_of(BrokerUrl.parse(self.url))
@@ -45,6 +44,7 @@ class RedisHarness(Harness):
 
     async def close(self) -> None:
         await super().close()
-        with redis.Redis.from_url(self.url) as client:
-            for key in client.scan_iter(f"{{{self.namespace}}}:*", count=1000):
-                client.delete(key)
+        if self.url.startswith("redis://"):  # else it is a private one
+            with redis.Redis.from_url(self.url) as client:
+                for key in client.scan_iter(f"{{{self.namespace}}}:*", count=1000):
+                    client.delete(key)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import weakref
 from collections.abc import Sequence
 
 from heeler.brokers.memory.admin import MemoryQueueAdmin
@@ -13,7 +11,7 @@ from heeler.brokers.memory.lease import Shares, extend, fetch
 from heeler.brokers.memory.news import Bell
 from heeler.brokers.memory.publish import publish
 from heeler.brokers.memory.settle import settle
-from heeler.brokers.memory.state import MemoryState
+from heeler.brokers.memory.state import MemoryState, shared_state
 from heeler.brokers.memory.store import MemoryResultStore
 from heeler.brokers.memory.wakeups import Alarm
 from heeler.clock import Clock
@@ -92,7 +90,7 @@ class MemoryBroker(Broker):
     def __init__(self, *, io: IoThread, clock: Clock, namespace: str, name: str | None = None) -> None:
         super().__init__(io=io, clock=clock, namespace=namespace)
         self.name = name
-        self._state = _state_of(namespace, name, clock, self.max_payload)
+        self._state = shared_state(namespace, name, clock, self.max_payload)
         self._alarm: Alarm | None = None
         self.store = MemoryResultStore(self._state)
         self.admin = MemoryQueueAdmin(self._state)
@@ -135,17 +133,3 @@ class MemoryBroker(Broker):
 
     async def doctor(self) -> list[tuple[str, str, str]]:
         return [("warning", "durability", "memory:// keeps jobs in this process only: they end with it")]
-
-
-_named: weakref.WeakValueDictionary[tuple[str, str], MemoryState] = weakref.WeakValueDictionary()
-_named_lock = threading.Lock()
-
-
-def _state_of(namespace: str, name: str | None, clock: Clock, max_payload: int) -> MemoryState:
-    if name is None:
-        return MemoryState(clock, max_payload)
-    with _named_lock:
-        state = _named.get((namespace, name))
-        if state is None:
-            state = _named[namespace, name] = MemoryState(clock, max_payload)
-        return state

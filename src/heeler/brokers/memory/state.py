@@ -8,12 +8,14 @@ and tells whom it concerns.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 
 from heeler.brokers.memory.dead_letters import DeadLetters
 from heeler.brokers.memory.job import Job, Phase, cancelled_record, current_record
 from heeler.brokers.memory.latches import LatchTable
 from heeler.brokers.memory.news import Mailbox, News
+from heeler.brokers.memory.ordered.jobs import CarriedJobs
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.records import Answers, EndedJobs
 from heeler.brokers.memory.wakeups import Alarm, Idle
@@ -21,7 +23,7 @@ from heeler.clock import Clock
 from heeler.forks import call_in_child
 from heeler.model import Arrival, ArrivalKind, Command, Notice, TaskStatus, WorkerPresence
 
-__all__ = ["MemoryState"]
+__all__ = ["MemoryState", "shared_state"]
 
 DEAD_LETTER_LIMIT = 10_000
 DEAD_LETTER_TTL = 30 * 86400.0
@@ -39,6 +41,7 @@ class MemoryState:
         self.leased: dict[str, Job] = {}
         self.queues: dict[str, MemoryQueue] = {}
         self.ended = EndedJobs()
+        self.carried = CarriedJobs()  # whose messages travel elsewhere
         self.dead = DeadLetters(DEAD_LETTER_LIMIT, DEAD_LETTER_TTL)
         self.latches = LatchTable()
         self.cells: dict[str, bytes] = {}
@@ -173,3 +176,18 @@ class MemoryState:
 
     def _work_for(self, queue: MemoryQueue) -> None:
         self._with_work[queue] = self._with_work.get(queue, 0) + 1
+
+
+_named: weakref.WeakValueDictionary[tuple[str, str], MemoryState] = weakref.WeakValueDictionary()
+_named_lock = threading.Lock()
+
+
+def shared_state(namespace: str, name: str | None, clock: Clock, max_payload: int) -> MemoryState:
+    """The state of that name, as long as somebody holds it; without a name a new one."""
+    if name is None:
+        return MemoryState(clock, max_payload)
+    with _named_lock:
+        state = _named.get((namespace, name))
+        if state is None:
+            state = _named[namespace, name] = MemoryState(clock, max_payload)
+        return state

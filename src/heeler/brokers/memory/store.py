@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from heeler.brokers.memory.job import Job, Phase, current_record
 from heeler.brokers.memory.news import Mailbox
@@ -16,9 +16,12 @@ __all__ = ["MemoryResultStore"]
 
 
 class MemoryInbox(Inbox):
-    """A mailbox of notices under an address."""
+    """A mailbox of notices under an address. `records` reads what is known of jobs."""
 
-    def __init__(self, state: MemoryState) -> None:
+    def __init__(
+        self, state: MemoryState, records: Callable[[MemoryState, Sequence[str]], list[ResultRecord | None]]
+    ) -> None:
+        self._records = records
         self.address = f"memory:{new_id()}"
         self._state = state
         self._mailbox: Mailbox[Notice] = Mailbox()
@@ -29,7 +32,7 @@ class MemoryInbox(Inbox):
         with self._state.lock:
             for job_id in ids:
                 self._state.news.watch(self.address, job_id)
-            return _records(self._state, ids)
+            return self._records(self._state, ids)
 
     async def unwatch(self, ids: Sequence[str]) -> None:
         with self._state.lock:
@@ -55,7 +58,7 @@ class MemoryResultStore(ResultStore):
             return _records(self._state, ids)
 
     async def inbox(self) -> Inbox:
-        return MemoryInbox(self._state)
+        return MemoryInbox(self._state, _records)
 
     async def forget(self, ids: Sequence[str]) -> int:
         with self._state.lock:

@@ -64,6 +64,7 @@ class Connection:
         self.database = database
 
         self._lock = database.writer_lock()
+        self._transaction = Transaction(self, self._lock)
         try:
             self.raw = sqlite3.connect(
                 database.path,
@@ -106,7 +107,7 @@ class Connection:
 
     def step(self) -> Transaction:
         """A write transaction: committed at the end of the `with` block, rolled back if it raises."""
-        return Transaction(self, self._lock)
+        return self._transaction
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Step]:
@@ -168,7 +169,10 @@ class Connection:
 
 
 class Transaction:
-    """From BEGIN to COMMIT, with the writers' lock. A class, because a generator would cost as much as a statement."""
+    """From BEGIN to COMMIT, with the writers' lock; one object for all transactions of a connection, one at a time.
+
+    A class, because a generator would cost as much as a statement.
+    """
 
     __slots__ = ("_connection", "_lock", "_step")
 

@@ -95,13 +95,12 @@ def _add_one(step: Step, envelope: Envelope) -> list[PublishResult]:
     task = step.task(envelope.task)
     rank = -envelope.priority
     expires_at = _expiry(envelope, step.now)
-    row = step.row("add_one_job", (envelope.id, queue, task, rank, step.now, expires_at, encode(envelope)))
-    if row is None:
+    cursor = step.run("add_one_job", (envelope.id, queue, task, rank, step.now, expires_at, encode(envelope)))
+    if cursor.rowcount != 1:
         return _add_all(step, (envelope,))
-    (seq,) = row
-    (is_anybody_asleep,) = step.row("enqueue_one", (queue, rank, seq, seq, task))
-    if is_anybody_asleep:
-        step.work_for(queue, task)
+    seq = cursor.lastrowid
+    step.run("make_ready", (queue, rank, seq, seq, task))
+    step.work_for(queue, task)
     return [PublishResult(_ACCEPTED, envelope.id)]
 
 

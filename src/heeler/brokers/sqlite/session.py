@@ -126,7 +126,7 @@ class CallerSession:
         self._database = database
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._post = Post(None)
+        self._post: Post | None = None
         self._closed = False
 
     def publish(self, publication: Publication) -> list[PublishResult]:
@@ -138,6 +138,8 @@ class CallerSession:
                 answers = publish(step, publication)
                 _finish(step)
             if step.woken or step.news:
+                if self._post is None:
+                    self._post = Post(None)
                 _deliver(connection, self._post, step)
             return answers
 
@@ -164,4 +166,6 @@ class CallerSession:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            self._post.close()
+            if self._post is not None:
+                self._post.close()
+                self._post = None

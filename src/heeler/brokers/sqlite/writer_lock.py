@@ -22,6 +22,7 @@ __all__ = ["WriterLock", "writer_lock"]
 
 _WRITE, _TURNSTILE = 0, 1  # the bytes of the side file
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
+_SLICE = 0.001  # seconds in which a process that has queued may write again without: it saves half of the calls
 
 
 class WriterLock:
@@ -40,6 +41,7 @@ class WriterLock:
         self._turnstile = threading.Lock()
         self._write = threading.Lock()
         self._waiter = _Waiter(self._file)
+        self._queued_at = float("-inf")
 
     def acquire(self, timeout: float) -> None:
         """Wait for the turn. Raises BrokerUnavailable after `timeout` seconds."""
@@ -72,16 +74,18 @@ class WriterLock:
         self._write.release()
 
     def _take_at_once(self) -> bool:
+        now = time.monotonic()
+        queues = now - self._queued_at > _SLICE
         try:
-            fcntl.lockf(self._file, _AT_ONCE, 1, _TURNSTILE)
-        except BlockingIOError:
-            return False
-        try:
+            if queues:
+                fcntl.lockf(self._file, _AT_ONCE, 1, _TURNSTILE)
+                self._queued_at = now
             fcntl.lockf(self._file, _AT_ONCE, 1, _WRITE)
         except BlockingIOError:
             return False
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURNSTILE)
+            if queues:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURNSTILE)
         return True
 
     def _timed_out(self, timeout: float) -> BrokerUnavailable:

@@ -93,7 +93,7 @@ async def test_a_worker_killed_in_the_middle_of_its_writing_hinders_nobody(tmp_p
         from heeler.brokers.sqlite.publishing import publish
         from heeler.model import Publication
         broker = make(Path(sys.argv[1]))
-        with broker._caller.step() as step:
+        with broker._database.connect(durable=True).step() as step:
             publish(step, Publication(envelopes=(envelope(id="half"),)))
             print("writing", flush=True)
             sys.stdin.readline()

@@ -32,19 +32,13 @@ INSERT INTO {ns}_jobs (seq, id, queue, task, rank, at, expires_at, envelope)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 
 -- name: add_one_job
--- Adds a job behind all others; does nothing where its id is taken.
--- takes: id, queue, task, rank, at, expires_at, envelope; returns: seq
+-- Adds a job behind all others; does nothing where its id is taken. Its seq is the rowid that was inserted last.
+-- takes: id, queue, task, rank, at, expires_at, envelope
 INSERT INTO {ns}_jobs (seq, id, queue, task, rank, at, expires_at, envelope)
 VALUES (
     (SELECT max(last, coalesce((SELECT max(seq) FROM {ns}_jobs), 0)) + 1 FROM {ns}_counter), ?, ?, ?, ?, ?, ?, ?
 )
-ON CONFLICT (id) DO NOTHING RETURNING seq
-
--- name: enqueue_one
--- Lets a job wait.
--- takes: queue, rank, place, seq, task; returns: whether anybody sleeps
-INSERT INTO {ns}_ready (queue, rank, place, seq, task) VALUES (?, ?, ?, ?, ?)
-RETURNING EXISTS (SELECT 1 FROM {ns}_sleepers)
+ON CONFLICT (id) DO NOTHING
 
 -- name: added_jobs
 -- Which jobs of a run of seqs are there.
