@@ -1,0 +1,157 @@
+"""The blocking connection of callers without a loop: one socket, used by one thread at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from heeler.brokers.redis.connection import Argument, greetings, new_reader, packed, tune
+from heeler.brokers.redis.faults import Refused, Reply, from_reply, from_socket, moved_to, needs_script
+from heeler.brokers.redis.link import Target
+from heeler.brokers.redis.options import Address
+from heeler.brokers.redis.scripts import Script
+from heeler.errors import BrokerUnavailable
+from heeler.io_thread import IoThread
+
+__all__ = ["CallerLink"]
+
+_CHUNK = 65536
+_PAUSE = 0.05
+
+
+class CallerLink:
+    """Runs scripts from the calling thread. What it cannot do within `publish_timeout` is BrokerUnavailable."""
+
+    def __init__(self, target: Target, io: IoThread, now: Callable[[], bytes]) -> None:
+        self._target = target
+        self._options = target.options
+        self._io = io
+        self._now = now
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._reader: Any = None
+
+    def run(self, script: Script, *arguments: Argument, then: tuple[Argument, ...] = ()) -> tuple[Any, Any]:
+        """Run a script, and where given the command `then` behind it; both replies.
+
+        Arguments must make a repetition harmless. Raises BrokerUnavailable or ConfigurationError.
+        """
+        until = time.monotonic() + self._options.publish_timeout
+        tail = (b"1", self._target.prefix, self._now(), *arguments)
+        behind = packed(then) if then else b""
+        data = packed((b"EVALSHA", script.sha, *tail)) + behind
+        with self._lock:
+            while True:
+                try:
+                    return self._ask(data, bool(then), until)
+                except Reply as error:
+                    if needs_script(error):
+                        data = packed((b"EVAL", script.text, *tail)) + behind
+                        continue
+                    to = moved_to(error)
+                    if to is not None:
+                        self._target.moved(to[0] or self._options.addresses[0].host, to[1])
+                        self._drop()
+                        failure: BrokerUnavailable = Refused(f"Redis at {self._options.shown}: the slot has moved")
+                    else:
+                        told = from_reply(error, self._options.shown)
+                        if not isinstance(told, Refused):
+                            raise told from None
+                        if told.elsewhere:
+                            self._target.doubt()
+                            self._drop()
+                        failure = told
+                except BrokerUnavailable as error:
+                    self._drop()
+                    self._target.doubt()
+                    failure = error
+                if time.monotonic() + _PAUSE > until:
+                    raise failure
+                time.sleep(_PAUSE)
+
+    def _ask(self, data: bytes, is_double: bool, until: float) -> tuple[Any, Any]:
+        if self._socket is None:
+            self._socket = self._connect(until)
+        first = self._exchange(self._socket, data, until)
+        second = self._exchange(self._socket, b"", until) if is_double else None
+        if isinstance(first, Reply):
+            raise first
+        if isinstance(second, Reply):
+            raise second
+        return first, second
+
+    def _exchange(self, sock: socket.socket, data: bytes, until: float) -> Any:
+        """Send, and read one reply."""
+        try:
+            sock.settimeout(max(0.001, until - time.monotonic()))
+            if data:
+                sock.sendall(data)
+            reader = self._reader
+            while (reply := reader.gets()) is False:
+                received = sock.recv(_CHUNK)
+                if not received:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(received)
+        except (OSError, hiredis.ProtocolError) as error:
+            raise from_socket(error, self._options.shown, sent=True) from None
+        return reply
+
+    def _connect(self, until: float) -> socket.socket:
+        options = self._options
+        patience = min(options.connect_timeout, max(0.001, until - time.monotonic()))
+        address = self._address(patience)
+        shown = options.shown if options.kind == "server" else f"{address} of {options.shown}"
+        self._reader = new_reader()
+        sock: socket.socket | None = None
+        try:
+            if address.path:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.settimeout(patience)
+                sock.connect(address.path)
+            else:
+                sock = socket.create_connection((address.host, address.port), patience)
+                tune(sock)
+                if self._target.context is not None:
+                    sock = self._target.context.wrap_socket(sock, server_hostname=options.server_name or address.host)
+            for said in greetings(options):
+                reply = self._exchange(sock, packed(said), until)
+                if isinstance(reply, Reply):
+                    raise from_reply(reply, shown)
+        except (OSError, ssl.SSLError) as error:
+            if sock is not None:
+                sock.close()
+            raise from_socket(error, shown) from None
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        return sock
+
+    def _address(self, patience: float) -> Address:
+        if self._options.kind == "server":
+            return self._options.addresses[0]
+
+        async def find() -> Address:
+            async with asyncio.timeout(patience):
+                return await self._target.address()
+
+        try:
+            return self._io.run(find())
+        except TimeoutError as error:
+            raise from_socket(error, self._options.shown) from None
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()

@@ -1,0 +1,194 @@
+"""A connection that is made when it is needed and made again when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from heeler.brokers.redis.connection import Argument, Connection, connect, packed
+from heeler.brokers.redis.faults import Refused, Reply, from_reply, moved_to, needs_script
+from heeler.brokers.redis.masters import find_master
+from heeler.brokers.redis.options import Address, RedisOptions
+from heeler.brokers.redis.scripts import Script
+from heeler.clock import Clock
+from heeler.errors import BrokerUnavailable, HeelerError
+
+__all__ = ["Link", "Target"]
+
+_MOVES = 5  # how often one command follows its slot to another node
+_PAUSE = 0.1  # seconds before a command that was refused for now is tried again
+
+
+class Target:
+    """Where the namespace is, as all connections of a broker know it."""
+
+    def __init__(self, options: RedisOptions, prefix: str) -> None:
+        self.options = options
+        self.prefix = prefix
+        self.context: ssl.SSLContext | None = options.ssl_context()
+        self._address: Address | None = None
+
+    async def address(self) -> Address:
+        if self._address is None:
+            self._address = await find_master(self.options, self.context, self.prefix)
+        return self._address
+
+    def moved(self, host: str, port: int) -> None:
+        """Another node has the slot."""
+        self._address = Address(host, port)
+
+    def doubt(self) -> None:
+        """It may not be where it was: ask again."""
+        self._address = None
+
+
+class Link:
+    """Runs scripts and commands on one connection. `time` is what scripts take for the time: empty, but for tests."""
+
+    def __init__(self, target: Target, clock: Clock, time: Callable[[], bytes]) -> None:
+        self.target = target
+        self.options = target.options
+        self._clock = clock
+        self._time = time
+        self._connection: Connection | None = None
+        self._attempt: asyncio.Task[Connection] | None = None
+        self._failures = 0
+        self._failed_at = 0.0
+        self._last_error: HeelerError | None = None
+        self._closed = False
+
+    # Being connected
+
+    async def connection(self, until: float | None = None) -> Connection:
+        """The connection; made anew where it was lost: once, or until that time of the loop's clock.
+
+        Raises BrokerUnavailable or ConfigurationError.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._connection is not None and self._connection.is_open:
+                return self._connection
+            if self._closed:
+                raise BrokerUnavailable(f"Redis at {self.options.shown}: the broker is closed in this process")
+            if self._attempt is None:
+                self._attempt = loop.create_task(self._connect(), name="heeler-redis-connect")
+            attempt = self._attempt
+            try:
+                async with asyncio.timeout_at(until):
+                    return await asyncio.shield(attempt)
+            except TimeoutError:
+                raise self._last_error or BrokerUnavailable(
+                    f"Redis at {self.options.shown} cannot be reached in time"
+                ) from None
+            except BrokerUnavailable:
+                if until is None or loop.time() >= until or self._has_given_up():
+                    raise
+
+    def _has_given_up(self) -> bool:
+        most = self.options.reconnect_attempts
+        return most is not None and self._failures >= most
+
+    async def _connect(self) -> Connection:
+        try:
+            if self._has_given_up() and self._last_error is not None:
+                raise BrokerUnavailable(f"{self._last_error}; given up after {self._failures} attempts")
+            await self._pause_after_failure()
+            connection = await self._greeted()
+        except HeelerError as error:
+            self._failures += 1
+            self._failed_at = asyncio.get_running_loop().time()
+            self._last_error = error
+            self.target.doubt()
+            raise
+        else:
+            self._failures = 0
+            self._connection = connection
+            return connection
+        finally:
+            self._attempt = None
+
+    async def _pause_after_failure(self) -> None:
+        if self._failures:
+            full = min(self.options.reconnect_delay * 2.0 ** min(self._failures, 30), self.options.reconnect_max_delay)
+            pause = full * (0.5 + self._clock.random() / 2)
+            await asyncio.sleep(self._failed_at + pause - asyncio.get_running_loop().time())
+
+    async def _greeted(self) -> Connection:
+        address = await self.target.address()
+        connection = await connect(self.options, address, self.target.context)
+        if self.options.kind == "sentinel":
+            role = await connection.send("ROLE")
+            if role[0] != b"master":
+                connection.close()
+                raise Refused(
+                    f"Redis at {connection.shown} is no master (yet): the failover is not done", elsewhere=True
+                )
+        return connection
+
+    def drop(self) -> None:
+        """Lose the connection; the next use makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def close(self) -> None:
+        self._closed = True
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+        self.drop()
+
+    # Using it
+
+    async def run(self, script: Script, *arguments: Argument, until: float | None = None) -> Any:
+        """Run a script. Raises BrokerUnavailable or ConfigurationError.
+
+        Until that time of the loop's clock it is tried again while the server refuses it for now.
+        """
+        tail = (b"1", self.target.prefix, self._time(), *arguments)
+        try:
+            return await self._ask(packed((b"EVALSHA", script.sha, *tail)), until)
+        except Reply as error:
+            if not needs_script(error):
+                raise from_reply(error, self.options.shown) from None
+        try:
+            return await self._ask(packed((b"EVAL", script.text, *tail)), until)
+        except Reply as error:
+            raise from_reply(error, self.options.shown) from None
+
+    async def command(self, *parts: Argument) -> Any:
+        """Any other command. Raises BrokerUnavailable or ConfigurationError."""
+        try:
+            return await self._ask(packed(parts), None)
+        except Reply as error:
+            raise from_reply(error, self.options.shown) from None
+
+    async def _ask(self, data: bytes, until: float | None) -> Any:
+        moves = 0
+        while True:
+            connection = self._connection
+            if connection is None or not connection.is_open:
+                connection = await self.connection(until)
+            try:
+                return await connection.send_packed(data)
+            except Reply as error:
+                if needs_script(error):
+                    raise
+                to = moved_to(error)
+                if to is not None and moves < _MOVES:
+                    moves += 1
+                    self.target.moved(to[0] or connection.host, to[1])
+                    self.drop()
+                    continue
+                told = from_reply(error, self.options.shown)
+                if not isinstance(told, Refused):
+                    raise told from None
+                if told.elsewhere:
+                    self.target.doubt()
+                    self.drop()
+                if until is None or asyncio.get_running_loop().time() + _PAUSE > until:
+                    raise told from None
+            await asyncio.sleep(_PAUSE)

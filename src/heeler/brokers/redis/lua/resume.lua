@@ -1,0 +1,16 @@
+-- Let jobs of a queue be fetched again.
+-- Needs: start, jobs, wake, news, publishing, latches, endings
+--
+-- takes: queue
+-- returns: nothing
+
+local queue = take()
+call('SREM', P .. 'paused', queue)
+bring_back(queue, 1000)
+local waits = call('ZCARD', waiting(queue)) + call('EXISTS', sides(queue))
+if waits > 0 then
+  new_work(queue, waits)
+end
+to_arm[queue] = true
+finish()
+return false

@@ -1,0 +1,160 @@
+"""Settlements as the arguments of a script, and the answers of the script as those of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heeler.brokers.redis.connection import Argument
+from heeler.brokers.redis.options import RedisOptions
+from heeler.brokers.redis.publishing import Places, publication_arguments, why_too_large
+from heeler.brokers.redis.stored import LETTERS, encode, encode_record
+from heeler.model import Action, SettleAnswer, Settlement, SettleResult
+
+__all__ = ["Settling"]
+
+_ACCEPTED = SettleResult(SettleAnswer.ACCEPTED)
+_LOST = SettleResult(SettleAnswer.LOST)
+_RECORD_FACTOR = 16  # a record may be so many times as large as a message
+_ACTIONS = {Action.ACK: "ACK", Action.DEAD_LETTER: "DEAD", Action.RETRY: "RETRY", Action.RELEASE: "RELEASE"}
+
+
+class Settling:
+    """One batch: what just ends is grouped by queue, between what brings something about, which keeps its turn."""
+
+    __slots__ = ("_groups", "_options", "_order", "_places", "_plain", "_reasons", "arguments")
+
+    def __init__(self, settlements: Sequence[Settlement], options: RedisOptions, places: Places) -> None:
+        self._options = options
+        self._places = places
+        self._groups = 0
+        self._plain: dict[str, tuple[list[int], list[Argument]]] = {}
+        self._order: list[int] = []  # in which order the script answers
+        self._reasons: dict[int, str] = {}
+        self.arguments: list[Argument] = [0]
+        most = options.max_payload
+        for number, settlement in enumerate(settlements):
+            reason = _why_invalid(settlement, most)
+            if (
+                settlement.action is Action.ACK
+                and settlement.follow_ups is None
+                and not settlement.arrivals
+                and not reason
+            ):
+                self._add_plain(number, settlement)
+            else:
+                self._end_plain()
+                self._add_other(number, settlement, reason)
+        self._end_plain()
+        self.arguments[0] = self._groups
+
+    def _add_plain(self, number: int, settlement: Settlement) -> None:
+        envelope = settlement.delivery.envelope
+        group = self._plain.get(envelope.queue)
+        if group is None:
+            group = self._plain[envelope.queue] = ([], [])
+        group[0].append(number)
+        group[1].append(settlement.delivery.receipt.id)
+        group[1].extend(_ending(settlement))
+
+    def _end_plain(self) -> None:
+        for queue, (numbers, arguments) in self._plain.items():
+            self._groups += 1
+            self._order += numbers
+            self.arguments += ["E", queue, len(numbers)]
+            self.arguments += arguments
+        self._plain.clear()
+
+    def _add_other(self, number: int, settlement: Settlement, reason: str) -> None:
+        self._groups += 1
+        self._order.append(number)
+        receipt = settlement.delivery.receipt
+        rest: list[Argument] = []
+        if reason:
+            self._reasons[number] = reason
+        else:
+            rest = self._rest(settlement)
+        self.arguments += [
+            "A",
+            settlement.delivery.envelope.queue,
+            receipt.id,
+            receipt.epoch,
+            "CHECK" if reason else _ACTIONS[settlement.action],
+            len(rest),
+        ]
+        self.arguments += rest
+
+    def _rest(self, settlement: Settlement) -> list[Argument]:
+        envelope = settlement.delivery.envelope
+        record = settlement.record
+        if settlement.action is Action.ACK:
+            rest = _ending(settlement)
+        elif settlement.action is Action.DEAD_LETTER:
+            rest = [
+                *_ending(settlement),
+                settlement.reason,
+                encode(settlement.errors),
+                settlement.attempts,
+                settlement.crashes,
+                self._options.dead_letter_ttl,
+                self._options.dead_letter_limit,
+            ]
+        else:
+            rest = [
+                settlement.delay,
+                settlement.attempts,
+                settlement.crashes,
+                "1" if settlement.suspect else "",
+                settlement.note,
+                envelope.reply_to or "",
+                encode_record(record) if record is not None else "",
+            ]
+        if settlement.follow_ups is None:
+            rest.append("")
+        else:
+            rest.append("1")
+            rest += publication_arguments(settlement.follow_ups, self._places, self._options.max_payload)
+        rest.append(len(settlement.arrivals))
+        for arrival in settlement.arrivals:
+            rest += [arrival.latch, arrival.member, arrival.kind.value]
+        return rest
+
+    def results(self, said: Sequence[bytes]) -> list[SettleResult]:
+        """One answer for each settlement, from what the script says of those that were not accepted."""
+        results = [_ACCEPTED] * len(self._order)
+        for n in range(0, len(said), 2):
+            number = self._order[int(said[n]) - 1]
+            if said[n + 1] == b"I":
+                results[number] = SettleResult(SettleAnswer.INVALID, self._reasons.get(number, "it cannot be stored"))
+            else:
+                results[number] = _LOST
+        return results
+
+
+def _ending(settlement: Settlement) -> list[Argument]:
+    """Epoch, time and kind in one text, of which a batch has few; whom to tell; the record."""
+    envelope = settlement.delivery.envelope
+    record = settlement.record
+    if envelope.keep > 0 and record is not None and envelope.keeps_result:
+        kept = "R"
+    elif envelope.keep > 0 and envelope.fingerprint:
+        kept = "N"
+    else:
+        kept = "D"
+    letter = LETTERS[record.status] if record is not None else "-"
+    return [
+        f"{settlement.delivery.receipt.epoch} {envelope.keep!r} {letter} {kept}",
+        envelope.reply_to or "",
+        encode_record(record) if record is not None else "",
+    ]
+
+
+def _why_invalid(settlement: Settlement, max_payload: int) -> str:
+    """Why the settlement cannot be stored as it is; empty if it can."""
+    record = settlement.record
+    if record is not None and (record.value is not None or record.saved is not None):
+        size = len(record.value or b"") + len(record.saved or b"")
+        if size > max_payload * _RECORD_FACTOR:
+            return f"the result has {size} bytes, the store takes {max_payload * _RECORD_FACTOR}"
+    if settlement.follow_ups is not None:
+        return why_too_large(settlement.follow_ups, max_payload)
+    return ""

@@ -1,0 +1,231 @@
+"""How jobs are written into Redis and read from it: what lua/jobs.lua says, in Python."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import hiredis
+import msgspec
+
+from heeler.model import Envelope, ErrorRecord, ResultRecord, TaskStatus
+
+__all__ = [
+    "LETTERS",
+    "STATUSES",
+    "NotStored",
+    "content_of",
+    "decode_errors",
+    "encode",
+    "encode_record",
+    "envelope_of",
+    "expiry_of",
+    "frames",
+    "read_content",
+    "record_of",
+]
+
+LETTERS = {TaskStatus.SUCCESSFUL: "S", TaskStatus.FAILED: "F", TaskStatus.CANCELLED: "C"}
+STATUSES = {
+    b"S": TaskStatus.SUCCESSFUL,
+    b"F": TaskStatus.FAILED,
+    b"C": TaskStatus.CANCELLED,
+    b"R": TaskStatus.READY,
+    b"W": TaskStatus.RUNNING,
+}
+_LENGTHS = struct.Struct("<IIH")
+_STORED = struct.Struct("<dddcIIH")
+_PREFIX = _STORED.size - _LENGTHS.size
+
+encode = msgspec.msgpack.Encoder().encode
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+decode_errors = msgspec.msgpack.Decoder(tuple[ErrorRecord, ...]).decode
+
+
+class NotStored(Exception):
+    """Bytes under one of our keys that Heeler has not written."""
+
+
+class _StoredRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A ResultRecord's fields after the first, in order."""
+
+    status: TaskStatus
+    attempts: int
+    crashes: int
+    max_attempts: int | None
+    started_at: float | None
+    last_attempted_at: float | None
+    finished_at: float | None
+    next_at: float | None
+    worker_ids: tuple[str, ...]
+    errors: tuple[ErrorRecord, ...]
+    content_type: str
+    value: bytes | None
+    saved: bytes | None
+    fraction: float | None
+    message: str | None
+
+
+_decode_record = msgspec.msgpack.Decoder(_StoredRecord).decode
+
+
+def content_of(envelope: Envelope) -> bytes:
+    """What a producer writes of a job: lengths, the head that scripts read, the envelope."""
+    whole = encode(envelope)
+    head = encode(
+        (
+            envelope.task,
+            envelope.queue,
+            envelope.priority,
+            envelope.keep,
+            envelope.keeps_result,
+            envelope.fingerprint.hex(),
+            envelope.reply_to or "",
+            envelope.ends_at,
+        )
+    )
+    return _LENGTHS.pack(len(whole), len(envelope.body), len(head)) + head + whole
+
+
+def encode_record(record: ResultRecord) -> bytes:
+    """A record without its envelope, which is stored beside it."""
+    # A plain tuple is encoded as the array-like struct would be, without making one.
+    return encode(
+        (
+            record.status,
+            record.attempts,
+            record.crashes,
+            record.max_attempts,
+            record.started_at,
+            record.last_attempted_at,
+            record.finished_at,
+            record.next_at,
+            record.worker_ids,
+            record.errors,
+            record.content_type,
+            record.value,
+            record.saved,
+            record.fraction,
+            record.message,
+        )
+    )
+
+
+def envelope_of(stored: bytes) -> Envelope:
+    """The envelope of a stored job. Raises NotStored."""
+    try:
+        *_, whole, _, head = _STORED.unpack_from(stored)
+        begin = _STORED.size + head
+        return _decode_envelope(stored[begin : begin + whole])
+    except (struct.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotStored(f"the bytes are no envelope: {error}") from None
+
+
+def expiry_of(stored: bytes) -> float | None:
+    return _STORED.unpack_from(stored)[2] or None
+
+
+def read_content(content: bytes) -> Envelope:
+    """The envelope in what a producer wrote. Raises NotStored."""
+    return envelope_of(bytes(_PREFIX) + content)
+
+
+def record_of(stored: bytes, next_at: bytes = b"", is_running: bytes = b"", more: bytes = b"") -> ResultRecord | None:
+    """The record of a stored job as a reader sees it now; None where only the id is kept. Raises NotStored."""
+    letter = stored[_PREFIX - 1 : _PREFIX]
+    if letter == b"N":
+        return None
+    envelope = envelope_of(stored)
+    if letter == b"L":
+        record = _after_runs(envelope, frames(more))
+        return msgspec.structs.replace(
+            record,
+            status=TaskStatus.RUNNING if is_running else TaskStatus.READY,
+            next_at=float(next_at) if next_at else None,
+        )
+    _, _, _, _, whole, _, head = _STORED.unpack_from(stored)
+    tail = stored[_STORED.size + head + whole :]
+    if letter == b"U":
+        return _unrun_record(envelope, frames(tail))
+    try:
+        return _filled(envelope, _decode_record(tail))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotStored(f"the bytes are no record: {error}") from None
+
+
+def _filled(envelope: Envelope, stored: _StoredRecord) -> ResultRecord:
+    return ResultRecord(
+        envelope=envelope,
+        status=stored.status,
+        attempts=stored.attempts,
+        crashes=stored.crashes,
+        max_attempts=stored.max_attempts,
+        started_at=stored.started_at,
+        last_attempted_at=stored.last_attempted_at,
+        finished_at=stored.finished_at,
+        next_at=stored.next_at,
+        worker_ids=stored.worker_ids,
+        errors=stored.errors,
+        content_type=stored.content_type,
+        value=stored.value,
+        saved=stored.saved,
+        fraction=stored.fraction,
+        message=stored.message,
+    )
+
+
+def _after_runs(envelope: Envelope, known: list[bytes]) -> ResultRecord:
+    """The record of a job from what its runs left behind: `known` of lua/endings.lua, or nothing."""
+    if not known:
+        return ResultRecord(envelope=envelope, attempts=envelope.attempts, crashes=envelope.crashes)
+    try:
+        attempts, crashes, written, started, last, fraction, message, saved, *workers = known
+        record = _filled(envelope, _decode_record(written)) if written else ResultRecord(envelope=envelope)
+        ids = list(record.worker_ids)
+        for worker in workers:
+            if not ids or ids[-1] != worker.decode():
+                ids.append(worker.decode())
+        return msgspec.structs.replace(
+            record,
+            attempts=int(attempts),
+            crashes=int(crashes),
+            started_at=record.started_at if record.started_at is not None or not started else float(started),
+            last_attempted_at=float(last) if last else record.last_attempted_at,
+            worker_ids=tuple(ids),
+            fraction=float(fraction[1:]) if fraction else record.fraction,
+            message=message[1:].decode() if message else record.message,
+            saved=saved[1:] if saved else record.saved,
+        )
+    except (ValueError, msgspec.DecodeError) as error:
+        raise NotStored(f"what is known of {envelope.id} cannot be read: {error}") from None
+
+
+def _unrun_record(envelope: Envelope, tail: list[bytes]) -> ResultRecord:
+    """The record of a job that was dropped before it ran (again)."""
+    if len(tail) < 2:
+        raise NotStored(f"the end of {envelope.id} cannot be read")
+    reason, at, *known = tail
+    record = _after_runs(envelope, known)
+    error = ErrorRecord("heeler.errors.TaskCancelled", reason.decode(), attempt=record.attempts, at=float(at))
+    return msgspec.structs.replace(
+        record,
+        status=TaskStatus.CANCELLED,
+        finished_at=float(at),
+        next_at=None,
+        errors=(*record.errors, error),
+    )
+
+
+def frames(data: bytes) -> list[bytes]:
+    """The strings of an array that a script wrote in the protocol's own form. Raises NotStored."""
+    if not data:
+        return []
+    reader = hiredis.Reader()
+    try:
+        reader.feed(data)
+        read: Any = reader.gets()
+    except hiredis.ProtocolError as error:
+        raise NotStored(f"the bytes are no array: {error}") from None
+    if not isinstance(read, list) or not all(isinstance(item, bytes) for item in read):
+        raise NotStored("the bytes are no array of strings")
+    return read
