@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHON_313 := $(firstword $(shell for python in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13; do \
 	$$python -c "" 2>/dev/null && echo $$python; done))
 
-.PHONY: demo test check bench docs format clean help
+.PHONY: demo test services check bench docs format clean help
 
 help:
 	@echo "make demo    a real job on SQLite, with nothing else installed"
@@ -34,11 +34,17 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 # All tests on the Python of .venv; what does not depend on the machine once more on 3.13, where there is one.
-test: $(STAMP)
+test: $(STAMP) services
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@if [ "$(VENV)" = .venv ] && [ -z "$(PYTEST_ARGS)" ] && [ -n "$(PYTHON_313)" ]; then \
 		$(MAKE) --no-print-directory test VENV=.venv-3.13 PYTHON=$(PYTHON_313) PYTEST_ARGS="tests/unit tests/conformance"; \
 	fi
+
+# The tests start the servers they need by themselves; here their programs are installed where that can be done.
+services:
+	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y redis-server; } || \
+		echo "redis-server is not installed: tests that need it skip and say so (with CI=true they fail)"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -7,11 +7,15 @@ from rich.table import Table
 
 from benchmarks import stages
 from benchmarks.measure import in_process, machine, medians
+from benchmarks.redis_costs import FIGURES
+from benchmarks.redis_server import private_redis, round_trip, slowed
 
 MEMORY = "memory://"
 SQLITE = "sqlite:///{dir}/jobs.db"
+REDIS = "{redis}"
 SQLITE_NORMAL = "sqlite:///{dir}/jobs.db?synchronous=normal"
-BROKERS = {"memory": MEMORY, "SQLite": SQLITE, "SQLite, synchronous=normal": SQLITE_NORMAL}
+BROKERS = {"memory": MEMORY, "SQLite": SQLITE, "SQLite, synchronous=normal": SQLITE_NORMAL, "Redis": REDIS}
+SERVED = {"SQLite": SQLITE, "Redis": REDIS}  # brokers that processes share
 
 console = Console(width=110)
 
@@ -53,18 +57,20 @@ def latency(runs: int) -> None:
     shown = table(
         "Latency on an idle system, worker in another process", "broker", "start p50", "p99", "result p50", "p99"
     )
-    got = medians(runs, lambda: in_process("latency", SQLITE, jobs=300))
-    shown.add_row("SQLite", *(f"{value:.2f} ms" for value in got.values()))
+    for name, url in SERVED.items():
+        got = medians(runs, lambda u=url: in_process("latency", u, jobs=300))
+        shown.add_row(name, *(f"{value:.2f} ms" for value in got.values()))
     console.print(shown)
 
 
 def idle(runs: int) -> None:
     del runs
     shown = table("An idle worker process", "broker", "CPU", "wake-ups", "memory")
-    got = in_process("idle", SQLITE, seconds=20)
-    shown.add_row(
-        "SQLite", f"{got['CPU s/min']:.2f} s/min", f"{got['wake-ups/s']:.1f}/s", f"{got['PSS MB']:.0f} MB PSS"
-    )
+    for name, url in SERVED.items():
+        got = in_process("idle", url, seconds=20)
+        shown.add_row(
+            name, f"{got['CPU s/min']:.2f} s/min", f"{got['wake-ups/s']:.1f}/s", f"{got['PSS MB']:.0f} MB PSS"
+        )
     console.print(shown)
 
 
@@ -78,7 +84,7 @@ def startup(runs: int) -> None:
 def backlog(runs: int) -> None:
     shown = table("Drain of 20,000 coroutine jobs in front of a backlog", "broker", "backlog", "jobs/s")
     runs = min(runs, 3)
-    for name, url in (("memory", MEMORY), ("SQLite", SQLITE)):
+    for name, url in (("memory", MEMORY), *SERVED.items()):
         for label, extra in (
             ("10,000 waiting", {"backlog": 10_000}),
             ("1,000,000 waiting", {"backlog": 1_000_000}),
@@ -97,6 +103,27 @@ def memory(runs: int) -> None:
     console.print(shown)
 
 
+def distance(runs: int) -> None:
+    shown = table(
+        "Drain over a slow network, one worker process, Redis", "added to a round trip", "PING", "task", "jobs/s"
+    )
+    with private_redis() as server:
+        for added in (0.0, 0.002):
+            with slowed(server, added) as url:
+                ping = round_trip(url)
+                for kind in ("coroutine", "thread"):
+                    got = medians(runs, lambda u=url, k=kind: in_process("drain", u, kind=k, jobs=60_000))
+                    shown.add_row(f"{added * 1e3:g} ms", f"{ping * 1e3:.2f} ms", kind, f"{got['jobs/s']:,.0f}")
+    console.print(shown)
+
+
+def costs(runs: int) -> None:
+    shown = table("What a job costs a Redis server", "", *FIGURES)
+    got = medians(runs, lambda: in_process("redis_costs", REDIS, jobs=60_000))
+    shown.add_row("each job", *(f"{got[name]:.3g}" for name in FIGURES))
+    console.print(shown)
+
+
 def by_stage(runs: int) -> None:
     shown = table("Microseconds per job by stage, batches of 128", "broker", *stages.STAGES)
     for name, url in BROKERS.items():
@@ -111,6 +138,8 @@ SECTIONS = {
     "latency": latency,
     "idle": idle,
     "startup": startup,
+    "distance": distance,
+    "costs": costs,
     "stages": by_stage,
     "backlog": backlog,
     "memory": memory,

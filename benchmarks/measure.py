@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.redis_server import private_redis
+
 
 def machine() -> str:
     """One paragraph: what ran where."""
@@ -31,7 +33,13 @@ def machine() -> str:
 
 
 def in_process(case: str, url: str, **options: Any) -> dict[str, float]:
-    """Run `benchmarks.cases:<case>` in a fresh interpreter; `{dir}` in the URL is an empty temporary folder."""
+    """Run `benchmarks.cases:<case>` in a fresh interpreter.
+
+    `{dir}` in the URL is an empty temporary folder, `{redis}` a fresh private server.
+    """
+    if "{redis}" in url:
+        with private_redis() as server:
+            return in_process(case, url.replace("{redis}", server), **options)
     with tempfile.TemporaryDirectory(prefix="heeler-bench-") as folder:
         env = os.environ | {"HEELER_URL": url.format(dir=folder), "PYTHONPATH": str(Path(__file__).parent.parent)}
         done = subprocess.run(

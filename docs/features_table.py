@@ -12,7 +12,7 @@ from typing import Any
 
 from heeler import Features, Heeler
 
-BROKERS = {"`memory://`": "memory://", "`sqlite:///`": "sqlite:///jobs.db"}
+BROKERS = {"`memory://`": "memory://", "`sqlite:///`": "sqlite:///jobs.db", "`redis://`": "redis://"}
 MARK = "<!-- features -->"
 FIELD = re.compile(r"^    (?P<name>\w+): bool = \w+(?:  # (?P<meaning>.*))?$")
 

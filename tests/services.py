@@ -118,11 +118,16 @@ class RedisServer:
         return redis.Redis(port=self.port, **options)
 
     def start(self, *more: str) -> RedisServer:
-        command = [self._binary, *more, "--port", str(self.port), "--dir", str(self.folder), "--save", ""]
+        command = [self._binary, *more, *self._listening(), "--dir", str(self.folder), "--save", ""]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
         wait_until(self._listens, f"redis-server does not start, see {self.folder}/server.log")
         return self
+
+    def _listening(self) -> list[str]:
+        if any(option.startswith("--tls-") for option in self._options):
+            return ["--port", "0", "--tls-port", str(self.port)]
+        return ["--port", str(self.port)]
 
     def _listens(self) -> bool:
         assert self._process is not None
@@ -157,22 +162,29 @@ class RedisCluster:
     def __init__(self, kind: str = "installed") -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--appendonly", "no")
         self.nodes = [RedisServer(*options, kind=kind).start() for _ in range(3)]
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        try:
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self) -> None:
         share = 16384 // 3 + 1
         for number, node in enumerate(self.nodes):
             with node.client() as client:
                 slots = range(number * share, min((number + 1) * share, 16384))
-                client.execute_command("CLUSTER", "ADDSLOTS", *slots)
-                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-                client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+                client.execute_command("CLUSTER ADDSLOTS", *slots)
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
         for node in self.nodes:
             wait_until(lambda node=node: self._is_complete(node), "the cluster does not come together")
-        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     @staticmethod
     def _is_complete(node: RedisServer) -> bool:
         with node.client() as client:
-            info = client.execute_command("CLUSTER", "INFO")
-        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
+            info = client.execute_command("CLUSTER INFO")
+        return bool(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3")
 
     def close(self) -> None:
         for node in self.nodes:

@@ -54,8 +54,12 @@ def _broker_maker(scheme: str) -> Callable[..., Broker]:
     for point in _entry_points():
         if point.name == scheme:
             return point.load()  # type: ignore[no-any-return]
-    raise ConfigurationError(
-        f"unknown broker scheme {scheme!r}; known are {', '.join(f'{name}://' for name in known_schemes())}"
+    raise _unknown_scheme("broker", scheme, known_schemes())
+
+
+def _unknown_scheme(what: str, scheme: str, known: Iterable[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"unknown {what} scheme {scheme!r}; known are {', '.join(f'{name}://' for name in known)}"
     )
 
 
@@ -114,6 +118,8 @@ class Connections:
             return broker.store
         if results == NO_STORE:
             return None
+        if isinstance(results, str) and BrokerUrl.parse(results).scheme not in known_schemes():
+            raise _unknown_scheme("result store", BrokerUrl.parse(results).scheme, [*known_schemes(), "none"])
         shown = BrokerUrl.parse(results).redacted if isinstance(results, str) else type(results).__name__
         raise ConfigurationError(
             f"results={shown}: this broker keeps the results itself, in the same step as the end of a job; leave "

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import FrameType, NoneType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from heeler.arguments import Parameters, ReturnType
+from heeler.arguments import Parameters, ReturnType, resolve_return
 from heeler.codecs import Codecs
 from heeler.contracts import Executor, TypedCodec
 from heeler.errors import ConfigurationError
@@ -154,7 +154,7 @@ def describe_function(
             context_parameter=context_parameter,
             types=types,
         ),
-        returns=ReturnType(_return_annotation(called, name), types=types, task=name),
+        returns=ReturnType(resolve_return(function, name), types=types, task=name),
         codec=codec,
         options=options,
         is_coroutine=inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(_routine(function)),
@@ -193,15 +193,6 @@ def _is_context(annotation: Any, context_type: type) -> bool:
         return names - {"Optional", "Union", "None"} == {context_type.__name__}
     choices = get_args(annotation) or (annotation,)
     return context_type in choices and all(choice in (context_type, NoneType) for choice in choices)
-
-
-def _return_annotation(called: Callable[..., Any], name: str) -> Any:
-    if "return" not in getattr(called, "__annotations__", {}):
-        return Any
-    try:
-        return get_type_hints(called, include_extras=True)["return"]
-    except Exception as error:
-        raise ConfigurationError(f"task {name!r}: its return annotation cannot be resolved: {error}") from error
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from composed_brokers import OrderedMemoryHarness, OrderedSqliteHarness
 from shipped_brokers import MemoryHarness, RedisHarness, SqliteHarness
 
 from heeler.testing.conformance import Harness
@@ -13,6 +14,8 @@ from services import redis_cluster_url, redis_url
 
 MAKERS: dict[str, Callable[[Path], Harness]] = {
     "memory": lambda _: MemoryHarness(),
+    "ordered-memory": lambda _: OrderedMemoryHarness(),
+    "ordered-sqlite": OrderedSqliteHarness,
     "sqlite": SqliteHarness,
     "redis": lambda _: RedisHarness(redis_url()),
     "redis-oldest": lambda _: RedisHarness(redis_url("oldest")),

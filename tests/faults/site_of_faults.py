@@ -1,4 +1,4 @@
-"""One fault test's place: a SQLite file, a ledger, a gate, and the worker and producer processes that work there."""
+"""One fault test's place: a broker, a ledger, a gate, and the worker and producer processes that work there."""
 
 from __future__ import annotations
 
@@ -75,18 +75,19 @@ class Process:
 class Site:
     """Starts processes, enqueues, and draws up the account."""
 
-    def __init__(self, folder: Path, lease: float) -> None:
+    def __init__(self, folder: Path, lease: float, url: str) -> None:
         self.folder = folder
         self.lease = lease
-        self.database = folder / "jobs.db"
+        self.url = url
+        self.database = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
         self.ledger = Ledger(folder / "ledger", self._fail_if_one_failed)
         self.gate = Gate(str(folder / "gate"))
         self.processes: list[Process] = []
         self._writer = LedgerWriter(str(self.ledger.path))
-        self.app = Heeler(f"sqlite:///{self.database}", lease=lease)
+        self.app = Heeler(url, lease=lease)
         self._environment = {
             **os.environ,
-            "HEELER_URL": f"sqlite:///{self.database}",
+            "HEELER_URL": url,
             "FAULT_LEASE": str(lease),
             "FAULT_LEDGER": str(self.ledger.path),
             "FAULT_GATE": str(folder / "gate"),
@@ -98,6 +99,12 @@ class Site:
         arguments = [sys.executable, "-m", "heeler", "worker", "--app", "fault_jobs:app", *options]
         return self._start(f"worker-{len(self.processes) + 1}", arguments, environment)
 
+    def running_workers(self, count: int) -> list[Process]:
+        """Start so many workers and wait until they take jobs."""
+        workers = [self.worker() for _ in range(count)]
+        self.ledger.wait_for(lambda: all(": running;" in worker.log() for worker in workers), f"{count} workers run")
+        return workers
+
     def producer(self) -> Process:
         """Start a process that enqueues until it is killed."""
         return self._start(f"producer-{len(self.processes) + 1}", [sys.executable, "fault_producer.py"], {})
@@ -108,11 +115,14 @@ class Site:
         return process
 
     def stop(self, process: Process) -> None:
-        """SIGSTOP, at a moment when the process writes nothing.
+        """SIGSTOP; on SQLite at a moment when the process writes nothing.
 
         Whoever is stopped in the midst of a write keeps the file locked until it goes on: SQLite's nature, and the
         error that others get names the process. Other workers could do nothing then.
         """
+        if self.database is None:
+            process.send(signal.SIGSTOP)
+            return
         lock = writer_lock(self.database.with_name(f"{self.database.name}-lock"))
         while True:
             process.send(signal.SIGSTOP)
@@ -135,9 +145,13 @@ class Site:
 
     def enqueue_many(self, task: str, arguments: Iterable[tuple[object, ...]]) -> list[TaskResult[object]]:
         results = self.app.declare(f"fault_jobs.{task}").enqueue_many(arguments)
-        for result in results:
-            self._writer.write("enqueued", result.id)
+        self.note_enqueued(result.id for result in results)
         return results
+
+    def note_enqueued(self, jobs: Iterable[str]) -> None:
+        """These jobs, which something else has enqueued, were acknowledged."""
+        for job in jobs:
+            self._writer.write("enqueued", job)
 
     def wait_until_accepted(self, jobs: Iterable[str], timeout: float = 20.0) -> None:
         """Wait until the ends of all these jobs have been accepted."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from site_of_faults import Site
 
 from heeler import TaskStatus
+
+pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis"], indirect=True)
 
 
 def test_the_end_of_a_worker_that_was_stopped_for_longer_than_its_lease_is_refused(site: Site):

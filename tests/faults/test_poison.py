@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from site_of_faults import Site
 
 from heeler import TaskStatus
+
+pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis"], indirect=True)
 
 GOOD = 1000
 MAX_CRASHES = 3

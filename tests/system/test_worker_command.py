@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 
+import pytest
 from command_shell import Shell, read_until, wait_for_file
 
 from heeler import Heeler
@@ -76,6 +77,19 @@ def test_several_processes_share_the_work_and_a_dead_one_is_replaced(shell: Shel
     read_until(worker, "SIGKILL")
     assert {process_id(shell) for _ in range(3)}.isdisjoint({first, worker.pid})
     assert ended(worker) == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--processes", "2")])
+def test_a_second_signal_does_not_spoil_the_exit_code_however_late_it_comes(
+    shell: Shell, arguments: tuple[str, ...]
+) -> None:
+    worker = shell.worker(*arguments)
+    read_until(worker, "running")
+    worker.send_signal(signal.SIGINT)
+    read_until(worker, "stopped")
+    while worker.poll() is None:
+        worker.send_signal(signal.SIGINT)
+    assert worker.returncode == 0
 
 
 def test_a_process_worn_out_by_stuck_threads_begins_anew(shell: Shell) -> None:

@@ -1,5 +1,6 @@
 """The app: settings, registering tasks, named workers."""
 
+import functools
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -264,3 +265,62 @@ def test_a_closed_app_says_so(app):
 
     with pytest.raises(ConfigurationError, match="closed"):
         task.enqueue()
+
+
+def test_an_async_wrapper_of_a_plain_function_is_a_coroutine_task(app):
+    def plain(n: int) -> int:
+        return n + 1
+
+    @functools.wraps(plain)
+    async def wrapper(n: int) -> int:
+        return plain(n)
+
+    task = app.task(name="wrapped")(wrapper)
+    with app.worker():
+        assert task.enqueue(1).get(timeout=5) == 2
+
+
+@pytest.mark.parametrize("annotation", [TaskContext | None, "Optional[TaskContext]", "heeler.TaskContext | None"])
+def test_a_parameter_that_may_be_a_context_gets_it(app, annotation):
+    def who(word: str, context=None) -> str:
+        return f"{word} {context.id}"
+
+    who.__annotations__["context"] = annotation
+    task = app.task(name="who")(who)
+    with app.worker():
+        result = task.enqueue("I am")
+        assert result.get(timeout=5) == f"I am {result.id}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"retry": 3}, "Heeler: retry must be a Retry"),
+        ({"timeout": -1}, "Heeler: timeout must be zero or more seconds"),
+        ({"timeout": "1"}, "Heeler: timeout must be seconds or a timedelta"),
+        ({"result_ttl": None}, "Heeler: result_ttl"),
+        ({"lease": 0}, "Heeler: lease"),
+        ({"imports": "pkg"}, r"Heeler: imports takes a list, for example \['pkg'\]"),
+        ({"queues": "images"}, "Heeler: queues takes a list"),
+        ({"queues": [3]}, "a queue must be a name, got 3"),
+        ({"middleware": object()}, "Heeler: middleware takes a list"),
+        ({"default_queue": ""}, "Heeler: default_queue must be a name"),
+        ({"namespace": 3}, "Heeler: namespace must be a name"),
+        ({"id_maker": "uuid"}, "Heeler: id_maker must be callable"),
+        ({"results": "reddis://"}, "unknown result store scheme 'reddis'; known are .*sqlite://.* none://"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_at_once(settings, words):
+    with pytest.raises(ConfigurationError, match=words):
+        Heeler("memory://", **settings)
+
+
+def test_an_empty_url_is_not_taken_for_none(monkeypatch):
+    monkeypatch.setenv("HEELER_URL", "memory://")
+
+    with pytest.raises(ConfigurationError, match="not a URL"):
+        Heeler("")
+
+
+def test_a_declared_task_makes_its_ids(app):
+    assert app.declare("elsewhere", id_maker=lambda: "mine").enqueue().id == "mine"

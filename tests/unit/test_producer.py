@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import uuid
 from datetime import timedelta
 
 import msgspec
@@ -270,3 +271,44 @@ def test_middleware_that_returns_something_else_is_named():
 
         with pytest.raises(ConfigurationError, match="around_enqueue returned NoneType"):
             noop.enqueue()
+
+
+def test_a_bad_item_of_the_lazy_form_is_told_when_the_rest_is_sent(app, add):
+    sent = []
+
+    with pytest.raises(EnqueueManyError, match=r"1 of the items were not enqueued; item 1: InvalidArguments") as caught:
+        sent.extend(add.enqueue_iter([(1,), ("x",), (3,)]))
+
+    assert [result.args for result in sent] == [(1,), (3,)]
+    assert list(caught.value.errors) == [1]
+    assert caught.value.results == []
+    assert app.queues.sizes(["default"])[0].waiting == 2
+
+
+def test_the_ids_of_your_own_maker_are_taken_like_those_you_give():
+    with Heeler("memory://", id_maker=lambda: "always this") as app:
+
+        @app.task(name="note")
+        def note(n: int) -> None: ...
+
+        assert note.enqueue(1) == note.enqueue(1)
+        with pytest.raises(IdConflict):
+            note.enqueue(2)
+
+
+@pytest.mark.parametrize("made", [5, "", uuid.UUID(int=1)])
+def test_an_id_maker_must_make_text(app, add, made):
+    with pytest.raises(ValueError, match=r"what id_maker returns must be a text"):
+        app.declare("elsewhere", id_maker=lambda: made).enqueue()
+
+
+def test_a_task_may_have_parameters_of_any_name(app):
+    @app.task(name="any")
+    def any_names(self: int, args: int, name: str) -> list[object]:
+        return [self, args, name]
+
+    given = {"self": 1, "args": 2, "name": "x"}
+    assert any_names.enqueue(**given).kwargs == given
+    assert any_names.s(**given).kwargs == given
+    assert any_names.call(**given) == any_names(**given) == [1, 2, "x"]
+    assert app.enqueue_by_name("any", **given).kwargs == given

@@ -1,13 +1,17 @@
 """The handle: waiting, following, cancelling, and what it says of a job's end."""
 
 import asyncio
+import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
 from heeler import (
+    BrokerUnavailable,
+    ConfigurationError,
     Heeler,
     Reject,
     ResultExpired,
@@ -352,3 +356,157 @@ def test_a_rejected_job_names_the_reason(app):
 
     assert caught.value.exception_class_path == "heeler.errors.Rejected"
     assert app.dead_letters.list()[0].task == "refuse"
+
+
+def test_who_enqueues_an_id_again_is_told_of_its_end_by_push(tmp_path):
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    go_on = threading.Event()
+    with Heeler(url) as first, Heeler(url) as second, ThreadPoolExecutor(1) as waiter:
+
+        @first.task(name="hold")
+        def hold() -> str:
+            go_on.wait(10)
+            return "done"
+
+        again = second.declare("hold")
+        ended = again.enqueue()
+        with first.worker(concurrency=1):
+            ended.cancel()  # so second has an inbox from now on, whose address it puts on what it enqueues
+            second.connections.io.run(_never_sweep(ended))
+            hold.using(id="one").enqueue()
+            result = again.using(id="one").enqueue()
+            value = waiter.submit(result.get, 5)
+            _until_followed(result, 1)
+            go_on.set()
+            assert value.result() == "done"
+
+
+async def _never_sweep(result):
+    """Let nothing but a push tell of a job's end."""
+    (await result._source.listener._opened()).sweep = 3600.0
+
+
+def test_gather_takes_what_is_not_kept_for_an_error_of_its_own(app, tasks):
+    @app.task(name="forgotten", ignore_result=True)
+    def forgotten() -> None: ...
+
+    with app.worker():
+        outcomes = gather(
+            [tasks["add"].enqueue(1, 2), forgotten.enqueue(), tasks["fail"].enqueue()],
+            timeout=5,
+            return_exceptions=True,
+        )
+
+    assert outcomes[0] == 3
+    assert isinstance(outcomes[1], ResultNotFound)
+    assert isinstance(outcomes[2], TaskFailed)
+
+
+def test_gather_does_not_wait_for_others_once_one_has_failed(app, tasks):
+    with app.worker():
+        held = tasks["hold"].enqueue()
+        with pytest.raises(TaskFailed, match="Broken"):
+            gather([held, tasks["fail"].enqueue()], timeout=10)
+        assert not held.is_finished
+        held.cancel()
+
+
+def test_a_timeout_of_zero_takes_what_is_there(app, tasks):
+    with app.worker():
+        result = tasks["add"].enqueue(1, 2)
+        app.get_result(result.id).join(timeout=5)
+        assert result.get(timeout=0) == 3
+        with pytest.raises(ResultTimeout):
+            tasks["hold"].using(run_after=60).enqueue().get(timeout=0)
+
+
+def test_with_all_reports_no_step_is_too_fast_to_be_told(app):
+    @app.task(name="twice", retry=Retry(2, delay=0), reports="all")
+    async def twice(context: TaskContext) -> None:
+        if context.attempt == 1:
+            raise ValueError
+
+    with app.worker():
+        result = twice.enqueue()
+        result.join(timeout=5)
+        late = [(report.kind, report.attempt) for report in app.get_result(result.id).reports(timeout=5)]
+
+    assert late == [("sent", 0), ("running", 1), ("retrying", 1), ("running", 2), ("finished", 2)]
+
+
+def test_a_done_callback_may_block(app, tasks):
+    values = []
+    done = threading.Event()
+
+    def go_on(result):
+        values.append(tasks["add"].enqueue(result.get(), 1).get(timeout=5))
+        done.set()
+
+    with app.worker():
+        tasks["add"].enqueue(1, 2).add_done_callback(go_on)
+        assert done.wait(5)
+    assert values == [4]
+
+
+def test_all_callers_of_a_cancel_get_the_answer_of_the_end(app):
+    @app.task(name="brief")
+    async def brief() -> None:
+        await asyncio.sleep(0.002)
+
+    with app.worker(), ThreadPoolExecutor(4) as callers:
+        for _ in range(30):
+            result = brief.enqueue()
+            answers = set(callers.map(lambda handle: handle.cancel(), [result] * 4))
+            result.join(timeout=5)
+            assert answers == {result.status is TaskStatus.CANCELLED}
+
+
+async def test_a_close_is_told_to_those_who_wait(tasks, app):
+    result = tasks["hold"].enqueue()
+    waits = [result.aget(), _last(result.areports()), _last(aas_completed([result]))]
+    waits += [asyncio.to_thread(result.get), asyncio.to_thread(lambda: list(result.reports()))]
+    waiting = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.to_thread(_until_followed, result, len(waits))
+    await app.aclose()
+
+    for answer in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(answer, BrokerUnavailable), answer
+
+
+async def _last(steps):
+    return [step async for step in steps][-1]
+
+
+def _until_followed(result, count):
+    """Return when so many wait for the job; what else could be waited on is just being tested."""
+    deadline = time.monotonic() + 5
+    while len(result._source.listener._callbacks.get(result.id, ())) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_without_a_store_there_is_nothing_to_wait_for():
+    with Heeler("memory://", results="none://") as app:
+
+        @app.task(name="noop")
+        def noop() -> None: ...
+
+        result = noop.enqueue()
+        for wait in (result.get, result.refresh, result.cancel, lambda: gather([result])):
+            with pytest.raises(ConfigurationError, match="stores no results"):
+                wait()
+
+
+def test_a_failure_survives_pickling_and_being_a_cause(app, tasks):
+    @app.task(name="outer")
+    def outer() -> None:
+        tasks["fail"].enqueue().get(timeout=5)
+
+    with app.worker(), pytest.raises(TaskFailed) as caught:
+        outer.enqueue().get(timeout=5)
+
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.id, copy.attempts) == (str(caught.value), caught.value.id, 1)
+    inner = caught.value.__cause__
+    assert isinstance(inner, TaskFailed)
+    assert inner.exception_class_path.endswith("Broken")

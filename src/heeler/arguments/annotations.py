@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from heeler import types as sized
 from heeler.errors import ConfigurationError
 
-__all__ = ["annotation_text", "resolve", "signature_text"]
+__all__ = ["annotation_text", "resolve", "resolve_return", "signature_text"]
 
 
 def resolve(function: Callable[..., Any], parameters: Iterable[inspect.Parameter], task: str) -> dict[str, Any]:
@@ -22,21 +22,27 @@ def resolve(function: Callable[..., Any], parameters: Iterable[inspect.Parameter
     not be there. Raises ConfigurationError that names the parameter and the reason.
     """
     holder = _holder(function)
-    names = getattr(holder, "__globals__", {})
-    local_names = _closure(holder)
     return {
-        parameter.name: _resolve_one(parameter, names, local_names, f'task {task}: parameter "{parameter.name}"')
+        parameter.name: _resolve_one(parameter.annotation, holder, f'task {task}: parameter "{parameter.name}"')
         for parameter in parameters
     }
 
 
-def _resolve_one(parameter: inspect.Parameter, names: dict[str, Any], local_names: dict[str, Any], where: str) -> Any:
-    annotation = parameter.annotation
+def resolve_return(function: Callable[..., Any], task: str) -> Any:
+    """The same for what the function returns."""
+    holder = _holder(function)
+    annotations = getattr(holder, "__annotations__", {})
+    return _resolve_one(annotations.get("return", inspect.Parameter.empty), holder, f"task {task}: what it returns")
+
+
+def _resolve_one(annotation: Any, holder: Any, where: str) -> Any:
     if annotation is inspect.Parameter.empty:
         return Any
-    holder = types.SimpleNamespace(__annotations__={parameter.name: annotation})
+    annotated = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return typing.get_type_hints(holder, names, local_names, include_extras=True)[parameter.name]
+        return typing.get_type_hints(
+            annotated, getattr(holder, "__globals__", {}), _closure(holder), include_extras=True
+        )["it"]
     except Exception as error:
         raise ConfigurationError(
             f"{where}: the annotation {annotation!r} cannot be resolved: {error}; define or import that name at the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from heeler.cli.log_output import LogLevel, configure_logging
 from heeler.cli.options import AppOption, DebugOption
 from heeler.cli.output import print_facts, stderr
 from heeler.errors import ConfigurationError
-from heeler.worker.children import EXIT_RECYCLE, Children
+from heeler.worker.children import EXIT_RECYCLE, STOP_SIGNALS, Children
 
 __all__ = ["parse_queues", "worker"]
 
@@ -85,6 +86,8 @@ def worker(
     if code == EXIT_RECYCLE:
         # Its threads can only be ended with the process, so that begins anew under the same id.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for number in STOP_SIGNALS:  # one that comes so late would only spoil the exit code
+        signal.signal(number, signal.SIG_IGN)
     raise typer.Exit(code)
 
 
@@ -110,6 +113,8 @@ class Wanted:
             burst=self.burst,
             max_jobs_per_child=self.max_jobs_per_child,
         )
+        for number in STOP_SIGNALS:  # until it handles them itself, and after
+            signal.signal(number, lambda number, frame: running.stop())
         running.run()
         return running.exit_code
 

@@ -78,7 +78,7 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, workers: int) -> None:
-        """Called once on the worker's loop before the first submit."""
+        """Called on the worker's loop before the first submit, and again after `close` if another worker comes."""
 
     @abstractmethod
     def submit(self, calls: Sequence[Call]) -> None:

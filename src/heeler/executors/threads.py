@@ -14,12 +14,13 @@ __all__ = ["ThreadExecutor"]
 
 
 class _Slot:
-    """One thread's place. `wake` is locked while there is nothing for the thread to do."""
+    """One thread's place. `wake` is locked while there is nothing for the thread to do; `over` ends it then."""
 
-    __slots__ = ("abandoned", "wake")
+    __slots__ = ("abandoned", "over", "wake")
 
     def __init__(self) -> None:
         self.abandoned = False
+        self.over = False
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -47,7 +48,7 @@ class ThreadExecutor(Executor):
         self._threads = 0  # without the abandoned ones
         self._rousing = False  # a thread is on its way to the deque
         self._abandoned = 0
-        self._closed = False
+        self._closed = True
 
     @property
     def abandoned(self) -> int:
@@ -55,11 +56,13 @@ class ThreadExecutor(Executor):
 
     def start(self, workers: int) -> None:
         self._workers = workers
+        self._open = 0
         self._done = Handoff(asyncio.get_running_loop(), self._deliver)
+        self._closed = False
 
     def submit(self, calls: Sequence[Call]) -> None:
         with self._lock:
-            if self._done is None or self._closed:
+            if self._closed:
                 raise RuntimeError("ThreadExecutor: submit before start or after close")
             self._open += len(calls)
             self._waiting.extend(calls)
@@ -96,7 +99,9 @@ class ThreadExecutor(Executor):
             for slot in self._running.values():
                 self._abandon(slot)
             self._running.clear()
+            self._threads -= len(self._parked)
             for slot in self._parked:
+                slot.over = True
                 slot.wake.release()
             self._parked.clear()
 
@@ -160,15 +165,18 @@ class ThreadExecutor(Executor):
             if call is not None:
                 ended = _run(call)
                 call = None
-            elif self._closed or not self._wait(slot):
+            elif slot.over or not self._wait(slot):
                 return
             else:
                 roused = True
 
     def _take(self, slot: _Slot) -> Call | None:
-        """The next call for this thread, or None and the thread is parked. The lock is held."""
+        """The next call for this thread, or None and the thread is parked, or over. The lock is held."""
         if not self._waiting:
-            if not self._closed:
+            if self._closed:
+                slot.over = True
+                self._threads -= 1
+            else:
                 self._parked.append(slot)
             return None
         call = self._waiting.popleft()
@@ -180,14 +188,14 @@ class ThreadExecutor(Executor):
     def _wait(self, slot: _Slot) -> bool:
         """Wait to be roused; False when the thread is to end."""
         if slot.wake.acquire(timeout=self._idle):
-            return not self._closed
+            return not slot.over
         with self._lock:
             if slot in self._parked:
                 self._parked.remove(slot)
                 self._threads -= 1
                 return False
         slot.wake.acquire()  # roused just when it gave up
-        return not self._closed
+        return not slot.over
 
 
 def _run(call: Call) -> Finished:

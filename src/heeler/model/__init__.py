@@ -17,6 +17,7 @@ from heeler.model.latch import Arrival, ArrivalKind, Latch, LatchRule, LatchStat
 from heeler.model.message import Message, Reports
 from heeler.model.presence import Command, WorkerPresence
 from heeler.model.publication import CallId, Guard, Publication, PublishAnswer, PublishResult
+from heeler.model.records import cancelled_record, with_report
 from heeler.model.result import ErrorRecord, Notice, ResultRecord, RunInfo, RunNote, RunReport, TaskStatus
 from heeler.model.retry import Backoff, Retry, class_path, seconds_of
 
@@ -56,10 +57,12 @@ __all__ = [
     "Settlement",
     "TaskStatus",
     "WorkerPresence",
+    "cancelled_record",
     "class_path",
     "copy_of",
     "judge",
     "letter_of",
     "revived",
     "seconds_of",
+    "with_report",
 ]

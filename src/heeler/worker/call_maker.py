@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from typing import Any
 
@@ -9,7 +10,7 @@ from heeler.clock import Clock
 from heeler.contracts import Call, Executor
 from heeler.task_context import running_context
 from heeler.worker.calls import Calls
-from heeler.worker.recipe import Recipe, Recipes
+from heeler.worker.recipe import CannotOpen, Recipe, Recipes
 from heeler.worker.remote_messages import order_for
 from heeler.worker.run import Run
 from heeler.worker.run_context import RunContext, describe_run
@@ -33,11 +34,15 @@ class CallMaker:
 
     def arguments(self, run: Run, recipe: Recipe, context: RunContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the function. Raises InvalidArguments or CannotOpen."""
-        if run.opened is None:
-            if recipe.plain:
-                return recipe.decode(run.delivery.envelope.body, recipe.codec, True)
-            run.opened = self._recipes.message(run.delivery)
-        return recipe.spec.prepare_call(run.opened, recipe.codec, context)
+        try:
+            if run.opened is None:
+                if recipe.plain:
+                    return recipe.decode(run.delivery.envelope.body, recipe.codec, True)
+                run.opened = self._recipes.message(run.delivery)
+            return recipe.spec.prepare_call(run.opened, recipe.codec, context)
+        except (asyncio.CancelledError, SystemExit) as error:
+            # From a decoder of the user's, which must not end the worker.
+            raise CannotOpen(f"decoding the arguments raised {type(error).__name__}") from error
 
     def call(self, run: Run, recipe: Recipe, context: RunContext) -> tuple[Executor, Call]:
         """The call for an executor, and which one that is.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 
 from heeler.contracts import Call, Executor, Finished, KillAnswer
+from heeler.errors import ConfigurationError
 from heeler.executors import ProcessExecutor, ThreadExecutor
 from heeler.worker.run import Run
 
 __all__ = ["Calls"]
+
+_taken: set[Executor] = set()  # those of the user's that workers of this process have now
+_lock = threading.Lock()
 
 
 class Calls:
@@ -29,12 +34,12 @@ class Calls:
         self._threads: ThreadExecutor | None = None
         self._processes: ProcessExecutor | None = None
         self._alone: ProcessExecutor | None = None
-        self._given: dict[int, Executor] = {}
+        self._given: set[Executor] = set()
         self._running: dict[str, Run] = {}
         self._waiting: list[tuple[Executor, list[Call]]] = []
 
     def executor(self, wanted: Executor | str) -> Executor:
-        """The executor that a task names."""
+        """The executor that a task names. Raises what keeps it from starting."""
         if wanted == "thread":
             if self._threads is None:
                 self._threads = ThreadExecutor()
@@ -46,9 +51,8 @@ class Calls:
                 self._start(self._processes, self._concurrency)
             return self._processes
         assert isinstance(wanted, Executor)
-        if id(wanted) not in self._given:
-            self._given[id(wanted)] = wanted
-            self._start(wanted, self._concurrency)
+        if wanted not in self._given:
+            self._take(wanted)
         return wanted
 
     def alone(self) -> Executor:
@@ -74,7 +78,10 @@ class Calls:
         if self._waiting:
             batches, self._waiting = self._waiting, []
             for executor, calls in batches:
-                executor.submit(calls)
+                try:
+                    executor.submit(calls)
+                except Exception as error:  # an executor of the user's must not leave jobs in nobody's hands
+                    self._done([Finished(id=call.id, error=error) for call in calls])
 
     def kill(self, run: Run) -> KillAnswer:
         """End the run's call or abandon it; no one is told of its end any more."""
@@ -94,10 +101,30 @@ class Calls:
         for closed in await asyncio.gather(*(executor.close() for executor in self._all()), return_exceptions=True):
             if isinstance(closed, Exception):
                 self._logger.error("an executor could not be closed", exc_info=closed)
+        with _lock:
+            _taken.difference_update(self._given)
+        self._given.clear()
+
+    def _take(self, executor: Executor) -> None:
+        """Start an executor of the user's, which answers to one worker at a time."""
+        with _lock:
+            if executor in _taken:
+                raise ConfigurationError(
+                    f"the executor {executor!r} is at work for another worker of this process; let only one of them "
+                    "run its tasks (app.worker(tasks=[…])), or name the executor as 'thread' or 'process'"
+                )
+            _taken.add(executor)
+        try:
+            self._start(executor, self._concurrency)
+        except BaseException:
+            with _lock:
+                _taken.discard(executor)
+            raise
+        self._given.add(executor)
 
     def _all(self) -> list[Executor]:
         own: list[Executor | None] = [self._threads, self._processes, self._alone]
-        return [executor for executor in own if executor is not None] + list(self._given.values())
+        return [executor for executor in own if executor is not None] + list(self._given)
 
     def _start(self, executor: Executor, workers: int) -> None:
         executor.on_done = self._done

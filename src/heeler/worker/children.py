@@ -17,8 +17,9 @@ import msgspec
 
 from heeler.worker.parent_death import end_with_parent
 
-__all__ = ["EXIT_RECYCLE", "Children"]
+__all__ = ["EXIT_RECYCLE", "STOP_SIGNALS", "Children"]
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_RECYCLE = 75  # EX_TEMPFAIL: the process is worn out by abandoned threads; another one shall take its place
 EXIT_USAGE = 2  # wrong settings: the next process would end in the same way
 LIVED_LONG = 10.0  # who lived so long did not die of its start
@@ -89,7 +90,7 @@ class Children:
         sys.stdout.flush()
         sys.stderr.flush()
         # A signal between the fork and the child's own handlers must not run the parent's.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
             self._live(child, parent, blocked)
@@ -103,7 +104,7 @@ class Children:
         try:
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)
-            for number in (*_FORWARDED, signal.SIGCHLD):
+            for number in (*STOP_SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             end_with_parent(parent)
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -178,19 +179,16 @@ class Children:
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
         wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        before = {number: signal.signal(number, forward) for number in _FORWARDED}
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for number in STOP_SIGNALS:  # for good: one that comes late must not kill a parent that has ended in order
+            signal.signal(number, forward)
+        before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
         try:
             yield reading
         finally:
             signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGCHLD, before)
             os.close(reading)
             os.close(writing)
-
-
-_FORWARDED = (signal.SIGTERM, signal.SIGINT)
 
 
 def _drain(reading: int) -> None:

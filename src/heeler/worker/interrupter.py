@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -51,11 +52,16 @@ class Interrupter:
             self._calls.kill(run)
         if run.task is not None:
             run.task.cancel()
+            run.task.add_done_callback(functools.partial(self._task_done, run))
             self.deadlines.add(self._monotonic() + PATIENCE, run, Deadline.PATIENCE)
         else:
             self._ending.end(run, self._ending.interrupted(run))
         if run.executor is not None and self._calls.abandoned > MOST_ABANDONED:
             self._on_worn_out()
+
+    def _task_done(self, run: Run, _: asyncio.Task[Any]) -> None:
+        """A task cancelled before its first step, or while a callback of the user's ran, says nothing of its end."""
+        self._ending.end(run, self._ending.interrupted(run))
 
     def close(self) -> None:
         """Watch nothing any more, and ask what was abandoned once more to end."""

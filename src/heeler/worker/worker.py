@@ -25,7 +25,7 @@ from heeler.executors import ProcessExecutor
 from heeler.hooks import Hooks
 from heeler.middleware import all_ready, report_error
 from heeler.model import WorkerPresence
-from heeler.worker.children import EXIT_RECYCLE
+from heeler.worker.children import EXIT_RECYCLE, STOP_SIGNALS
 from heeler.worker.interpreter import tuned_interpreter
 from heeler.worker.io_side import IoSide, Profile, WorkerState
 from heeler.worker.log_records import tagged_records
@@ -36,6 +36,8 @@ from heeler.worker.task_side import TaskSide
 __all__ = ["Worker"]
 
 LEAVE_WITHIN = 3.0  # what of the user's code does not end for so long after the end is blocked for good
+# A loop waits at its end for all its coroutines and for their `asyncio.to_thread` calls.
+_STILL_GOES_ON = "a coroutine that does not let itself be cancelled, or a thread of one, still goes on"
 
 
 class Worker:
@@ -133,18 +135,14 @@ class Worker:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self.arun(handle_signals))
             if self._owns_process:
-                # The loop waits for its `asyncio.to_thread` calls, also for those of coroutines that were given back.
-                self._leave_unless(self._closed, "a thread of a coroutine task still goes on")
+                self._leave_unless(self._closed, _STILL_GOES_ON)
         self._closed.set()
 
     async def arun(self, handle_signals: bool = False) -> None:
         """Work in this event loop until stopped. If the caller is cancelled, what runs is finished first."""
-        if self.state != "new":
-            raise HeelerError(f"worker {self.name} has been started before; make another one")
-        self.state = "starting"
+        self._begin()
         try:
-            with tuned_interpreter(), tagged_records(), self._signals(handle_signals):
-                await self._work()
+            await self._live(handle_signals)
         except BaseException as error:
             self._fault = error
             raise
@@ -152,17 +150,18 @@ class Worker:
             self._leave()
 
     def start(self) -> None:
-        """Work in a thread of its own, from now on; returns at once. `wait` raises what goes wrong."""
-        if self._thread is not None or self.state != "new":
-            raise HeelerError(f"worker {self.name} has been started before; make another one")
+        """Work in a thread of its own, from now on; returns at once. A fault is logged, and raised by `wait`."""
+        self._begin()
 
         def work() -> None:
             try:
                 with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                    runner.run(self.arun())
+                    runner.run(self._live())
+                    self._leave_unless(self._closed, _STILL_GOES_ON)
             except BaseException as error:
-                self._fault = error
+                self._failed(error)
             finally:
+                self._closed.set()
                 self._leave()
 
         self._thread = threading.Thread(target=work, name=f"heeler-worker {self.name}", daemon=True)
@@ -178,12 +177,10 @@ class Worker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has stopped; False if that took longer than `timeout` seconds. Raises its fault."""
-        if self.state == "new" and self._thread is None:
+        if self.state == "new":
             return True
         if not self._stopped.wait(timeout):
             return False
-        if self._thread is not None:
-            self._thread.join(timeout)
         if self._fault is not None and not isinstance(self._fault, asyncio.CancelledError):
             raise self._fault
         return True
@@ -203,7 +200,9 @@ class Worker:
         self.wait()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.arun(), name=f"heeler-worker {self.name}")
+        self._begin()
+        self._task = asyncio.create_task(self._live(), name=f"heeler-worker {self.name}")
+        self._task.add_done_callback(self._task_done)
         return self
 
     async def __aexit__(
@@ -214,6 +213,26 @@ class Worker:
         await self._task
 
     # Its life
+
+    def _begin(self) -> None:
+        if self.state != "new":
+            raise HeelerError(f"worker {self.name} has been started before; make another one")
+        self.state = "starting"
+
+    async def _live(self, handle_signals: bool = False) -> None:
+        """From the start to the end, whoever turns the loop."""
+        with tuned_interpreter(), tagged_records(), self._signals(handle_signals):
+            await self._work()
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+        self._leave()
+
+    def _failed(self, error: BaseException) -> None:
+        """Said at once, because nobody may be waiting for this worker yet, while its jobs wait in vain."""
+        self._fault = error
+        self._logger.error("worker %s: works no more: %s: %s", self.name, type(error).__name__, error)
 
     async def _work(self) -> None:
         self._started_at = self._clock.time()
@@ -255,7 +274,7 @@ class Worker:
 
     async def _wait_for(self, working: concurrent.futures.Future[None]) -> None:
         """Until the I/O side is done. A cancel of the caller is a wish to stop, a second one a wish for haste."""
-        if self._owns_process:
+        if self._owns_process or self._thread is not None:
             # All is settled then. If a task blocks the loop even so, nothing but the end of the process can end it.
             working.add_done_callback(lambda _: self._leave_unless(self._turned, "a task still blocks its event loop"))
         done = asyncio.wrap_future(working)
@@ -273,11 +292,15 @@ class Worker:
             raise asyncio.CancelledError
 
     def _leave_unless(self, event: threading.Event, obstacle: str) -> None:
-        """End the process if the event does not come soon."""
+        """If the event does not come soon, end the process, or count as stopped where it is not this worker's."""
 
         def watch() -> None:
-            if not event.wait(LEAVE_WITHIN):
-                self._logger.warning("worker %s: %s; leaving without it", self.name, obstacle)
+            if event.wait(LEAVE_WITHIN):
+                return
+            self._logger.warning("worker %s: %s; leaving without it", self.name, obstacle)
+            if not self._owns_process:
+                self._leave()
+            else:
                 logging.shutdown()
                 sys.stdout.flush()
                 os._exit(self.exit_code)
@@ -297,7 +320,7 @@ class Worker:
             else:
                 self._connections.io.loop.call_soon_threadsafe(self._io_side.request.signalled)
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
         try:
             yield
         finally:

@@ -200,3 +200,18 @@ print("over")
 def test_running_and_abandoned_threads_do_not_delay_the_end_of_the_program() -> None:
     ended = subprocess.run([sys.executable, "-c", BLOCKED_FOR_EVER], capture_output=True, text=True, timeout=30)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("over\n", "", 0)
+
+
+async def test_it_can_be_started_again_after_its_close(executor: ThreadExecutor) -> None:
+    told = Told(executor)
+    go_on = threading.Event()
+    executor.start(1)
+    executor.submit([Call(id="left behind", function=go_on.wait, args=(WAIT,))])
+    await executor.close()
+    for turn in range(20):
+        executor.start(2)
+        executor.submit([Call(id=f"{turn}/{number}", function=int) for number in range(4)])
+        assert len(await told.count(4 * turn + 4)) == 4 * turn + 4
+        await executor.close()
+    go_on.set()
+    assert "left behind" not in {finished.id for finished in told.finished}

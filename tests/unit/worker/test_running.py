@@ -509,15 +509,31 @@ def test_state_of_the_startup_hooks_reaches_the_tasks_and_the_shutdown_hooks(app
     assert closed == ["a pool"]
 
 
-def test_a_startup_hook_that_fails_is_a_fault_of_the_start(app: Heeler):
+def test_a_startup_hook_that_fails_is_a_fault_of_the_start(app: Heeler, caplog):
     @app.on_startup
     def cannot() -> None:
         raise RuntimeError("no database")
 
-    worker = app.worker()
+    worker = app.worker(name="unlucky")
     worker.start()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no database"):
+            worker.wait(5)
+    # Who waits for a result, and not for the worker, finds it in the log.
+    assert "worker unlucky: works no more: RuntimeError: no database" in caplog.messages
+
+
+async def test_a_fault_of_the_start_is_said_before_the_end_of_the_block_and_raised_there(app: Heeler, caplog):
+    @app.on_startup
+    async def cannot() -> None:
+        raise RuntimeError("no database")
+
+    worker = await app.worker(name="unlucky").__aenter__()
+    assert await asyncio.to_thread(worker.wait_ready, 5) is False
+    assert "worker unlucky: works no more: RuntimeError: no database" in caplog.messages
+    assert "unlucky" not in app.workers
     with pytest.raises(RuntimeError, match="no database"):
-        worker.wait(5)
+        await worker.__aexit__(None, None, None)
 
 
 def test_an_executor_that_cannot_start_fails_the_attempt_and_not_the_worker(app: Heeler):
@@ -554,3 +570,95 @@ def test_an_executor_of_the_user_s_own_runs_its_tasks(app: Heeler):
         results = mine.enqueue_many([(n,) for n in range(50)])
         assert [result.get(timeout=5) for result in results] == list(range(50))
     assert sum(ran) == 50
+
+
+def test_a_coroutine_cancelled_while_a_callback_runs_is_cancelled_at_once(app: Heeler, caplog):
+    called = threading.Event()
+
+    async def wait(context: TaskContext) -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    @app.task(name="late", on_processing=wait)
+    async def late() -> None: ...
+
+    with app.worker():
+        result = late.enqueue()
+        assert called.wait(5)
+        assert result.cancel()
+        assert result.status is TaskStatus.CANCELLED
+    assert "abandoned" not in caplog.text
+
+
+def test_an_executor_of_the_user_s_own_serves_one_worker_after_the_other(app: Heeler):
+    @app.task(name="mine", executor=ThreadExecutor())
+    def mine(number: int) -> int:
+        return number
+
+    for _ in range(3):
+        with app.worker():
+            assert [result.get(timeout=5) for result in mine.enqueue_many([(1,), (2,), (3,)])] == [1, 2, 3]
+
+
+def test_two_workers_cannot_have_the_same_executor_at_once(app: Heeler):
+    @app.task(name="mine", executor=ThreadExecutor())
+    def mine() -> None: ...
+
+    with app.worker(["first"]):
+        mine.using(queue_name="first").enqueue().get(timeout=5)
+        with app.worker(["second"]), pytest.raises(TaskFailed, match="is at work for another worker of this process"):
+            mine.using(queue_name="second").enqueue().get(timeout=5)
+        mine.using(queue_name="first").enqueue().get(timeout=5)
+
+
+def test_an_executor_that_refuses_a_call_fails_the_attempt_and_not_the_worker(app: Heeler):
+    class Full(ThreadExecutor):
+        def submit(self, calls) -> None:
+            raise OSError("no room")
+
+    @app.task(name="unlucky", executor=Full())
+    def unlucky() -> None: ...
+
+    with app.worker() as worker:
+        for _ in range(2):
+            with pytest.raises(TaskFailed, match="no room"):
+                unlucky.enqueue().get(timeout=5)
+    assert worker.running == 0
+
+
+class Token:
+    """An argument of a type of the user's own."""
+
+
+@pytest.mark.parametrize("error", [KeyError, SystemExit, asyncio.CancelledError])
+@pytest.mark.parametrize("kind", ["thread", "coroutine", "wrapped"])
+def test_whatever_a_decoder_of_the_user_s_raises_parks_the_job_alone(
+    app: Heeler, kind: str, error: type[BaseException]
+):
+    broken = False
+
+    def decode(value: str) -> Token:
+        if broken:
+            raise error("not any more")
+        return Token()
+
+    app.types.register(Token, lambda token: "", decode)
+
+    def take(token: Token) -> int:
+        return 1
+
+    async def take_async(token: Token) -> int:
+        return 1
+
+    if kind == "coroutine":
+        task = app.task(take_async, name="take")
+    else:
+        task = app.task(take, name="take", **({"on_success": lambda *a: None} if kind == "wrapped" else {}))
+    results = task.enqueue_many([(Token(),), (Token(),)])
+    broken = True
+    with app.worker():
+        for result in results:
+            with pytest.raises(TaskFailed, match="InvalidArguments"):
+                result.get(timeout=5)
+        broken = False
+        assert task.enqueue(Token()).get(timeout=5) == 1

@@ -100,6 +100,41 @@ def test_a_job_that_blocks_the_event_loop_is_given_back_without_it(app: Heeler, 
     assert worker.wait(10)
 
 
+@pytest.mark.parametrize("how", ["blocks", "ignores its cancellation", "leaves a thread"])
+def test_a_coroutine_that_never_ends_does_not_keep_who_waits_for_the_worker(app: Heeler, monkeypatch, caplog, how: str):
+    monkeypatch.setattr("heeler.worker.shutdown.LAST_WORDS", 0.1)
+    monkeypatch.setattr("heeler.worker.interrupter.PATIENCE", 0.1)
+    monkeypatch.setattr("heeler.worker.worker.LEAVE_WITHIN", 0.1)
+    started, end = threading.Event(), threading.Event()
+
+    @app.task(name="stays")
+    async def stays() -> None:
+        started.set()
+        if how == "blocks":
+            end.wait(20)
+        elif how == "leaves a thread":
+            await asyncio.to_thread(end.wait, 20)
+        while not end.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                pass
+
+    worker = app.worker(grace=0.0)
+    worker.start()
+    result = stays.enqueue()
+    assert started.wait(5)
+    worker.stop()
+    assert worker.wait(5)
+    assert "leaving without it" in caplog.text
+    assert worker.name not in app.workers
+    result.refresh()
+    assert (result.status, result.attempts) == (TaskStatus.READY, 0)
+    end.set()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == f"heeler-worker {worker.name}"]
+    thread.join(10)
+
+
 def test_stopping_twice_is_harmless(app: Heeler):
     worker = app.worker()
     worker.start()

@@ -7,9 +7,9 @@ from typing import TypeGuard
 
 import msgspec
 
-from heeler.model import Envelope, ErrorRecord, Receipt, ResultRecord, RunReport, TaskStatus
+from heeler.model import Envelope, Receipt, ResultRecord, TaskStatus
 
-__all__ = ["Job", "Phase", "cancelled_record", "current_record", "holds", "with_report"]
+__all__ = ["Job", "Phase", "current_record", "holds"]
 
 
 class Phase(enum.Enum):
@@ -66,27 +66,3 @@ def current_record(job: Job, now: float) -> ResultRecord:
 def holds(job: Job | None, receipt: Receipt) -> TypeGuard[Job]:
     """Whether the receipt is that of the job's current lease, which its holder has not ended."""
     return job is not None and job.epoch == receipt.epoch and job.held and job.number == receipt.tag
-
-
-def with_report(record: ResultRecord, report: RunReport) -> ResultRecord:
-    """The record after a run has reported: what the report leaves out stays as it was."""
-    workers = record.worker_ids
-    if report.worker_id and (not workers or workers[-1] != report.worker_id):
-        workers = (*workers, report.worker_id)
-    return msgspec.structs.replace(
-        record,
-        started_at=record.started_at if record.started_at is not None else report.started_at,
-        last_attempted_at=report.started_at if report.started_at is not None else record.last_attempted_at,
-        worker_ids=workers,
-        fraction=report.fraction if report.fraction is not None else record.fraction,
-        message=report.message if report.message is not None else record.message,
-        saved=report.saved if report.saved is not None else record.saved,
-    )
-
-
-def cancelled_record(record: ResultRecord, reason: str, now: float) -> ResultRecord:
-    """The record of a job that ends without a run."""
-    error = ErrorRecord("heeler.errors.TaskCancelled", reason, attempt=record.attempts, at=now)
-    return msgspec.structs.replace(
-        record, status=TaskStatus.CANCELLED, finished_at=now, next_at=None, errors=(*record.errors, error)
-    )

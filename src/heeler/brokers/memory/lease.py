@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from heeler.brokers.memory.job import Job, Phase, current_record, holds, with_report
+from heeler.brokers.memory.job import Job, Phase, current_record, holds
 from heeler.brokers.memory.publish import arrive
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.state import MemoryState
-from heeler.model import Arrival, Delivery, Notice, Receipt, Renewal, RenewalAnswer, ResultRecord, TaskStatus
+from heeler.model import (
+    Arrival,
+    Delivery,
+    Notice,
+    Receipt,
+    Renewal,
+    RenewalAnswer,
+    ResultRecord,
+    TaskStatus,
+    with_report,
+)
 
 __all__ = ["Shares", "extend", "fetch"]
 

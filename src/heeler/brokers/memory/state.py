@@ -11,17 +11,17 @@ import threading
 import weakref
 from collections.abc import Sequence
 
+from heeler.brokers.memory.carried_jobs import CarriedJobs
 from heeler.brokers.memory.dead_letters import DeadLetters
-from heeler.brokers.memory.job import Job, Phase, cancelled_record, current_record
+from heeler.brokers.memory.job import Job, Phase, current_record
 from heeler.brokers.memory.latches import LatchTable
 from heeler.brokers.memory.news import Mailbox, News
-from heeler.brokers.memory.ordered.jobs import CarriedJobs
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.records import Answers, EndedJobs
 from heeler.brokers.memory.wakeups import Alarm, Idle
 from heeler.clock import Clock
 from heeler.forks import call_in_child
-from heeler.model import Arrival, ArrivalKind, Command, Notice, TaskStatus, WorkerPresence
+from heeler.model import Arrival, ArrivalKind, Command, Notice, TaskStatus, WorkerPresence, cancelled_record
 
 __all__ = ["MemoryState", "shared_state"]
 
@@ -47,6 +47,7 @@ class MemoryState:
         self.cells: dict[str, bytes] = {}
         self.publish_answers = Answers()
         self.settle_answers = Answers()
+        self.carried_answers = {"reserve": Answers(), "apply": Answers()}
         self.news = News()
         self.idle = Idle()
         self.alarms: list[Alarm] = []

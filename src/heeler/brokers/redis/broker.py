@@ -136,12 +136,11 @@ class RedisBroker(Broker):
         link = self._publishing
         assert link is not None
         until = asyncio.get_running_loop().time() + self.options.publish_timeout
+        then = self._wait() if self.options.wait_replicas else ()
         while True:
             try:
                 async with asyncio.timeout_at(until):
-                    refused = await link.run(script("publish"), *arguments, until=until)
-                    if self.options.wait_replicas:
-                        self._check_replicas(await link.command(*self._wait()))
+                    refused, replicas = await link.run_until(until, then, script("publish"), *arguments)
             except TimeoutError:
                 raise self._not_answered() from None
             except BrokerUnavailable as error:
@@ -149,6 +148,8 @@ class RedisBroker(Broker):
                 if not error.outcome_unknown or asyncio.get_running_loop().time() >= until:
                     raise
             else:
+                if then:
+                    self._check_replicas(replicas)
                 return publish_results(publication, refused, self.max_payload)
 
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
@@ -167,7 +168,7 @@ class RedisBroker(Broker):
         return [*call_arguments(call), *publication_arguments(publication, self._places, self.max_payload)]
 
     def _wait(self) -> tuple[Argument, ...]:
-        return ("WAIT", self.options.wait_replicas, int(self.options.publish_timeout * 800))
+        return ("WAIT", self.options.wait_replicas, int(self.options.publish_timeout * 700))
 
     def _check_replicas(self, count: int) -> None:
         if count < self.options.wait_replicas:

@@ -143,37 +143,50 @@ class Link:
 
     # Using it
 
-    async def run(self, script: Script, *arguments: Argument, until: float | None = None) -> Any:
-        """Run a script. Raises BrokerUnavailable or ConfigurationError.
+    async def run(self, script: Script, *arguments: Argument) -> Any:
+        """Run a script. Raises BrokerUnavailable or ConfigurationError."""
+        return (await self.run_until(None, (), script, *arguments))[0]
+
+    async def run_until(
+        self, until: float | None, then: tuple[Argument, ...], script: Script, *arguments: Argument
+    ) -> tuple[Any, Any]:
+        """Run a script, and a command right behind it on the same connection if one is given; both replies.
 
         Until that time of the loop's clock it is tried again while the server refuses it for now.
         """
         tail = (b"1", self.target.prefix, self._time(), *arguments)
         try:
-            return await self._ask(packed((b"EVALSHA", script.sha, *tail)), until)
+            return await self._ask(packed((b"EVALSHA", script.sha, *tail)), until, then)
         except Reply as error:
             if not needs_script(error):
                 raise from_reply(error, self.options.shown) from None
         try:
-            return await self._ask(packed((b"EVAL", script.text, *tail)), until)
+            return await self._ask(packed((b"EVAL", script.text, *tail)), until, then)
         except Reply as error:
             raise from_reply(error, self.options.shown) from None
 
     async def command(self, *parts: Argument) -> Any:
         """Any other command. Raises BrokerUnavailable or ConfigurationError."""
         try:
-            return await self._ask(packed(parts), None)
+            return (await self._ask(packed(parts), None, ()))[0]
         except Reply as error:
             raise from_reply(error, self.options.shown) from None
 
-    async def _ask(self, data: bytes, until: float | None) -> Any:
+    async def _ask(self, data: bytes, until: float | None, then: tuple[Argument, ...]) -> tuple[Any, Any]:
         moves = 0
         while True:
             connection = self._connection
             if connection is None or not connection.is_open:
                 connection = await self.connection(until)
             try:
-                return await connection.send_packed(data)
+                first = connection.send_packed(data)
+                if not then:
+                    return await first, None
+                second = connection.send(*then)
+                try:
+                    return await first, await second
+                finally:
+                    second.cancel()
             except Reply as error:
                 if needs_script(error):
                     raise

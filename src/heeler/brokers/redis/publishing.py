@@ -108,7 +108,9 @@ def publish_results(publication: Publication, refused: Sequence[bytes], max_payl
         return [PublishResult(_REFUSED, envelope.id, reason) for envelope in publication.envelopes]
     if not refused and all(len(envelope.body) <= max_payload for envelope in publication.envelopes):
         return [PublishResult(PublishAnswer.ACCEPTED, envelope.id) for envelope in publication.envelopes]
-    said = {int(refused[n]): (refused[n + 1], refused[n + 2].decode()) for n in range(0, len(refused), 3)}
+    said = {
+        int(refused[n]): (refused[n + 1], refused[n + 2].decode(errors="replace")) for n in range(0, len(refused), 3)
+    }
     results = []
     sent = 0
     for envelope in publication.envelopes:

@@ -204,15 +204,20 @@ def _unrun_record(envelope: Envelope, tail: list[bytes]) -> ResultRecord:
     """The record of a job that was dropped before it ran (again)."""
     if len(tail) < 2:
         raise NotStored(f"the end of {envelope.id} cannot be read")
-    reason, at, *known = tail
+    reason, time, *known = tail
     record = _after_runs(envelope, known)
-    error = ErrorRecord("heeler.errors.TaskCancelled", reason.decode(), attempt=record.attempts, at=float(at))
+    try:
+        at = float(time)
+    except ValueError as error:
+        raise NotStored(f"the end of {envelope.id} cannot be read: {error}") from None
+    text = reason.decode(errors="replace")
+    cancelled = ErrorRecord("heeler.errors.TaskCancelled", text, attempt=record.attempts, at=at)
     return msgspec.structs.replace(
         record,
         status=TaskStatus.CANCELLED,
-        finished_at=float(at),
+        finished_at=at,
         next_at=None,
-        errors=(*record.errors, error),
+        errors=(*record.errors, cancelled),
     )
 
 

@@ -156,7 +156,7 @@ class RedisSubscription(Subscription):
             max_bytes,
             self._address,
             "1" if self._asleep else "",
-            self._origin or new_id(),
+            new_id(),
             len(self._queues),
             *self._queues,
             len(self._weights),

@@ -68,9 +68,9 @@ class SqliteBroker(Broker):
         self._session: Session | None = None
         self._caller = CallerSession(self._database)
         self._parked: list[Any] = []
-        self.store = SqliteResultStore(self._opened)
-        self.admin = SqliteQueueAdmin(self._opened)
-        self.control = SqliteControlChannel(self._opened)
+        self.store = SqliteResultStore(self.session)
+        self.admin = SqliteQueueAdmin(self.session)
+        self.control = SqliteControlChannel(self.session)
         _brokers.add(self)
 
     async def open(self) -> None:
@@ -86,7 +86,7 @@ class SqliteBroker(Broker):
             await session.close()
 
     async def publish(self, publication: Publication) -> list[PublishResult]:
-        with self._opened().step(durable=True) as step:
+        with self.session().step(durable=True) as step:
             return publish(step, publication)
 
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
@@ -94,23 +94,24 @@ class SqliteBroker(Broker):
         return self._caller.publish(publication)
 
     async def subscribe(self, queues: Sequence[QueueShare], lease: float, worker_id: str = "") -> Subscription:
-        session = self._opened()
+        session = self.session()
         with session.step() as step:
             numbers = [step.queue(share.queue) for share in queues]
         return SqliteSubscription(session, Shares(numbers, [share.weight for share in queues]), lease)
 
     async def extend(self, renewals: Sequence[Renewal], lease: float) -> RenewalAnswer:
-        with self._opened().step() as step:
+        with self.session().step() as step:
             return extend(step, renewals, lease)
 
     async def settle(self, settlements: Sequence[Settlement], call: CallId | None = None) -> list[SettleResult]:
-        with self._opened().step(durable=True) as step:
+        with self.session().step(durable=True) as step:
             return settle(step, settlements, call)
 
     async def doctor(self) -> list[tuple[str, str, str]]:
-        return findings(self._opened())
+        return findings(self.session())
 
-    def _opened(self) -> Session:
+    def session(self) -> Session:
+        """What is open in this process. Raises BrokerUnavailable."""
         if self._session is None:
             raise BrokerUnavailable(f"the broker on {self._database.path} is not open in this process")
         return self._session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from heeler.brokers.sqlite.mailbox import Mailbox
 from heeler.brokers.sqlite.post import decode_news
 from heeler.brokers.sqlite.records import records_of
 from heeler.brokers.sqlite.session import Session
+from heeler.brokers.sqlite.step import Step
 from heeler.contracts import Inbox
 from heeler.model import Notice, ResultRecord
 
@@ -18,9 +19,17 @@ __all__ = ["SqliteInbox"]
 
 
 class SqliteInbox(Inbox):
-    """Its address in an envelope's `reply_to` is enough to hear of that job; other ids stand in a table."""
+    """Its address in an envelope's `reply_to` is enough to hear of that job; other ids stand in a table.
 
-    def __init__(self, session: Session) -> None:
+    `records` reads what is known of jobs.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        records: Callable[[Step, Sequence[str]], list[ResultRecord | None]] = records_of,
+    ) -> None:
+        self._records = records
         self._session = session
         self._mailbox = Mailbox(session.database.path, self._take)
         self._notices: list[Notice] = []
@@ -35,7 +44,7 @@ class SqliteInbox(Inbox):
             step.run_many("watch", [(id, self.address) for id in ids])
         self._watched.update(ids)
         with self._session.brisk.reading() as reader:
-            return records_of(reader, ids)
+            return self._records(reader, ids)
 
     async def unwatch(self, ids: Sequence[str]) -> None:
         ours = [(id, self.address) for id in ids if id in self._watched]

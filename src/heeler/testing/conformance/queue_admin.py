@@ -135,7 +135,10 @@ class TestPausedQueues(Suite):
         await asyncio.wait([waiting], timeout=0.05)
         await _admin(worker).resume("a")
         await asyncio.wait_for(waiting, PATIENCE)
-        assert await worker.take_ids(2) == ["lost", "second"]
+        taken = await worker.take_ids(2)
+        assert taken == ["lost", "second"] or (
+            "keeps_place_on_release" in harness.denials and taken == ["second", "lost"]
+        )
 
 
 class TestPurging(Suite):
@@ -162,6 +165,8 @@ class TestPurging(Suite):
         assert await (await harness.worker("other")).take_ids(1) == ["elsewhere"]
 
     async def test_scheduled_jobs_too_where_that_is_asked_for(self, harness: Harness) -> None:
+        if "lists_waiting" in harness.denials:
+            pytest.skip("the broker denies the promise 'lists_waiting'")
         worker = await harness.worker()
         await publish(worker.broker, make_envelope(), make_envelope(delay=10.0))
         assert await _admin(worker).purge("default", scheduled=True) == 2

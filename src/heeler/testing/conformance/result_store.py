@@ -9,6 +9,7 @@ import pytest
 from heeler.contracts import CancelAnswer, Inbox, ResultStore
 from heeler.model import (
     Action,
+    Delivery,
     ErrorRecord,
     Notice,
     Publication,
@@ -27,6 +28,12 @@ __all__ = [
     "TestReportsOfRunningJobs",
     "TestWhoWaitsIsTold",
 ]
+
+
+async def _is_running(harness: Harness, worker: Worker, delivery: Delivery) -> None:
+    """Where a store learns of leases only by renewals, a run is a running one from its first renewal on."""
+    if "one_step_settle" in harness.denials:
+        await worker.extend(delivery)
 
 
 def _store(worker: Worker) -> ResultStore:
@@ -333,6 +340,7 @@ class TestCancelling(Suite):
         worker = await harness.worker()
         await publish(worker.broker, make_envelope("job"), make_envelope("other"))
         delivery, other = await worker.take(2)
+        await _is_running(harness, worker, delivery)
         assert await _store(worker).cancel(["job"]) == [CancelAnswer.REQUESTED]
         assert await _store(worker).cancel(["job"]) == [CancelAnswer.REQUESTED]
         for _ in range(2):
@@ -347,6 +355,7 @@ class TestCancelling(Suite):
         worker = await harness.worker()
         await publish(worker.broker, make_envelope("job"))
         delivery = await worker.take_one()
+        await _is_running(harness, worker, delivery)
         await _store(worker).cancel(["job"])
         await worker.succeed(delivery)
         assert (await _record(worker, "job")).status is TaskStatus.SUCCESSFUL
@@ -357,6 +366,7 @@ class TestCancelling(Suite):
         worker = await harness.worker()
         await publish(worker.broker, make_envelope("job"))
         delivery = await worker.take_one()
+        await _is_running(harness, worker, delivery)
         await _store(worker).cancel(["job"])
         assert await worker.end(delivery, action) is SettleAnswer.ACCEPTED
         assert (await _record(worker, "job")).status is TaskStatus.CANCELLED
@@ -365,7 +375,7 @@ class TestCancelling(Suite):
     async def test_a_marked_job_whose_lease_ran_out_is_over_and_never_delivered_again(self, harness: Harness) -> None:
         worker = await harness.worker(lease=30.0)
         await publish(worker.broker, make_envelope("job"))
-        await worker.take_one()
+        await _is_running(harness, worker, await worker.take_one())
         await _store(worker).cancel(["job"])
         await harness.advance(31)
         assert await worker.fetch() == []

@@ -1,5 +1,5 @@
 -- End waiting jobs and mark running ones.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: ids
 -- returns: of each 'C' (it is over, cancelled), 'R' (its worker will be told), 'E' (it had ended otherwise), '' (unknown)

@@ -1,5 +1,5 @@
 -- Dead letters.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, burying
 --
 -- takes: how many seconds and how many dead letters are kept; ids; and where there are none: 'new' or 'old' (which
 --        come first), the id after which to begin (or ''), how many
@@ -16,8 +16,8 @@ if #ids == 0 then
 end
 local answers = {}
 for _, id in ipairs(ids) do
-  local fine, letter = pcall(cmsgpack.unpack, call('HGET', P .. 'dead', id) or '')
-  if fine and type(letter) == 'table' and type(letter.value) == 'string' then
+  local letter = letter_with(id)
+  if letter then
     local fields = {
       id, letter.queue, letter.task, letter.reason, exact(letter.died_at), exact(letter.attempts),
       exact(letter.crashes), letter.errors, letter.is_raw and '1' or '', letter.value,

@@ -1,8 +1,5 @@
 -- Part: what becomes of a job when it ends, or comes back.
 -- Needs: start, jobs, wake, news, latches
---
--- dead         (hash) id → a job that was given up
--- dead:order   (sorted set) ids by when they died
 
 -- What a reader is told of a live job beyond its envelope: attempts, crashes, record, and what its runs reported.
 local function known(state)
@@ -62,35 +59,6 @@ local function end_unrun(id, value, state, reason)
   call('HDEL', STATE, id)
   tell(id, head[7], 'C', '', '', ended, true)
   return head[8]
-end
-
--- `seconds` and `most`: how long, and how many, dead letters are kept.
-local function prune_dead(seconds, most)
-  local surplus = call('ZCARD', P .. 'dead:order') - most
-  for _, id in ipairs(surplus > 0 and call('ZRANGE', P .. 'dead:order', 0, math.min(surplus, 1000) - 1) or {}) do
-    call('HDEL', P .. 'dead', id)
-    call('ZREM', P .. 'dead:order', id)
-  end
-  while true do
-    local id = call('ZRANGE', P .. 'dead:order', 0, 0)[1]
-    local packed = id and call('HGET', P .. 'dead', id)
-    local fine, letter = pcall(cmsgpack.unpack, packed or '')
-    if not id or (packed and fine and type(letter) == 'table' and type(letter.died_at) == 'number'
-      and letter.died_at + seconds > now) then
-      return
-    end
-    call('HDEL', P .. 'dead', id)
-    call('ZREM', P .. 'dead:order', id)
-  end
-end
-
-local function bury(id, queue, task, epoch, value, letter, seconds, most)
-  letter.queue, letter.task, letter.epoch, letter.died_at = queue, task, epoch, now
-  letter.value = string.sub(value, FROM)
-  call('HSET', P .. 'dead', id, cmsgpack.pack(letter))
-  call('ZADD', P .. 'dead:order', call('INCR', P .. 'sequence'), id)
-  call('SADD', P .. 'queues', queue)
-  prune_dead(seconds, most)
 end
 
 -- A job that stands in no line waits again at its place.

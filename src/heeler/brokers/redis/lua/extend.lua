@@ -1,5 +1,5 @@
 -- Keep leases, and take in what running jobs say.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: lease in seconds; how many; of each id, queue, epoch, 'M' to mark that its run starts alone (or ''), a
 --        report as it is told to who waits (or ''), and if there is one: whom to tell, start, worker, fraction,

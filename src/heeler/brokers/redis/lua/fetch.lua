@@ -1,5 +1,5 @@
 -- Lease jobs, or lie down where there are none.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: lease in seconds; how many (0: only look); how many bytes of bodies; address of the sleeper; is it asleep
 --        ('1' or ''); an origin (any new name); queues; their weights, or none for strict order; credits from the
@@ -32,7 +32,6 @@ for _, task in ipairs(skipped) do
 end
 
 local may_be_more = false
-local has_states = call('EXISTS', STATE) == 1
 
 -- The next jobs of a line that needs no look at their tasks.
 local function load_line(source, count)
@@ -71,18 +70,18 @@ local function load_around(source)
       break
     end
   end
-  local lines = {[waiting(queue)] = true}
+  local lines = {[waiting(queue)] = #skipped > 0 and kept or wanted} -- how many may be taken from the front of each
   for _, task in ipairs(call('SMEMBERS', sides(queue))) do
     if call('EXISTS', side(queue, task)) == 0 then
       call('SREM', sides(queue), task)
     elseif skips[task] then
       new_work(queue, 1, task) -- for others
     else
-      lines[side(queue, task)] = true
+      lines[side(queue, task)] = wanted
     end
   end
-  for line in pairs(lines) do
-    local found = call('ZRANGE', line, 0, wanted - 1, 'WITHSCORES')
+  for line, most in pairs(lines) do
+    local found = most > 0 and call('ZRANGE', line, 0, math.min(most, wanted) - 1, 'WITHSCORES') or {}
     for n = 1, #found, 2 do
       jobs[#jobs + 1] = {found[n], tonumber(found[n + 1]), line}
     end
@@ -108,6 +107,8 @@ for n, queue in ipairs(queues) do
     sources[#sources + 1] = source
   end
 end
+
+local has_states = call('EXISTS', STATE) == 1 -- now that lost leases have theirs
 
 -- Whether the source has a next job, which is read then. Values are read in growing portions, so that large ones
 -- which do not fit are not read for nothing.

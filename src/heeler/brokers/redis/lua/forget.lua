@@ -1,5 +1,5 @@
 -- Drop the records of ended jobs; ids that callers gave stay reserved.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: ids
 -- returns: how many records there were

@@ -1,5 +1,5 @@
 -- Part: latches, and the guarded publications that make them.
--- Needs: start, publishing
+-- Needs: start, burying, publishing
 --
 -- latch:ID  (hash) 'rule', 'total' (absent while it is open), 'envelope' and 'on_break' (a job to be made), 'keep';
 --           'state' (absent: OPEN), 'ok', 'not_ok', 'broke', 'forget_at'; and member number → OK, FAILED or SKIPPED.
@@ -38,11 +38,20 @@ local function judged(rule, total, ok, not_ok)
   return total and ok + not_ok >= total and 'RELEASED' or 'OPEN'
 end
 
-local function let_go(packed)
-  if packed and packed ~= '' then
-    add_jobs({cmsgpack.unpack(packed)})
+-- Make the job that a latch has kept; what is damaged goes to the dead letters as it is.
+local function let_go(key, packed)
+  if not packed or packed == '' then
+    return
+  end
+  local fine, job = pcall(cmsgpack.unpack, packed)
+  if fine and type(job) == 'table' and #job == 4 and pcall(read_place, job[2]) and head_of(job[4], 1) then
+    add_jobs(job, 1, 1)
+  else
+    bury_raw(string.sub(key, #P + 1), '', 1, packed, 'what the latch was to let go is no job')
   end
 end
+
+local DEFAULT_KEEP = 86400
 
 local function judge(key)
   local latch = call('HMGET', key, 'rule', 'total', 'ok', 'not_ok', 'state', 'keep', 'envelope', 'on_break', 'broke')
@@ -50,7 +59,8 @@ local function judge(key)
   if not latch[1] or before == 'RELEASED' then
     return
   end
-  local state = judged(latch[1], tonumber(latch[2]), tonumber(latch[3] or 0), tonumber(latch[4] or 0))
+  local keep = tonumber(latch[6]) or DEFAULT_KEEP
+  local state = judged(latch[1], tonumber(latch[2]), tonumber(latch[3]) or 0, tonumber(latch[4]) or 0)
   if state == before then
     return
   end
@@ -61,30 +71,35 @@ local function judge(key)
   end
   if state == 'RELEASED' then
     call('DEL', key) -- who has arrived does not matter any more
-    call('HSET', key, 'rule', latch[1], 'total', latch[2] or '', 'state', state, 'keep', latch[6])
-    forget_latch(key, tonumber(latch[6]))
-    let_go(latch[7])
+    call('HSET', key, 'rule', latch[1], 'total', latch[2] or '', 'state', state, 'keep', exact(keep))
+    forget_latch(key, keep)
+    let_go(key, latch[7])
     return
   end
   call('HSET', key, 'state', state)
-  forget_latch(key, tonumber(latch[6]))
+  forget_latch(key, keep)
   if not latch[9] and latch[8] and latch[8] ~= '' then
     call('HSET', key, 'broke', 1)
-    let_go(latch[8])
+    let_go(key, latch[8])
   end
+end
+
+-- Read a list of none or one job from the arguments, packed; empty if there is none.
+local function take_packed_job()
+  local first, count = take_jobs()
+  return count > 0 and cmsgpack.pack({unpack(ARGV, first, first + 3)}) or ''
 end
 
 -- Read a latch from the arguments: id, rule, total or '', keep, and two jobs, each a list of none or one.
 local function publish_latch()
   local key, rule, total, keep = latch_key(take()), take(), take(), take()
-  local envelope, on_break = take_jobs()[1], take_jobs()[1]
+  local envelope, on_break = take_packed_job(), take_packed_job()
   live_latch(key)
   local known = call('HMGET', key, 'rule', 'total')
   if not known[1] then
     call('PERSIST', key)
     call('HDEL', key, 'forget_at')
-    call('HSET', key, 'rule', rule, 'keep', keep, 'envelope', envelope and cmsgpack.pack(envelope) or '',
-      'on_break', on_break and cmsgpack.pack(on_break) or '')
+    call('HSET', key, 'rule', rule, 'keep', keep, 'envelope', envelope, 'on_break', on_break)
   elseif known[2] or total == '' then
     return
   end
@@ -92,6 +107,11 @@ local function publish_latch()
     call('HSET', key, 'total', total)
   end
   judge(key)
+end
+
+-- Not HINCRBY, which is an error where the count is damaged.
+local function count(key, field, by)
+  call('HSET', key, field, exact((tonumber(call('HGET', key, field)) or 0) + by))
 end
 
 local function arrive(latch, member, kind)
@@ -106,9 +126,9 @@ local function arrive(latch, member, kind)
     forget_latch(key, UNKNOWN_KEPT)
   end
   call('HSET', key, member, kind)
-  call('HINCRBY', key, kind == 'OK' and 'ok' or 'not_ok', 1)
+  count(key, kind == 'OK' and 'ok' or 'not_ok', 1)
   if kind == 'OK' and before then
-    call('HINCRBY', key, 'not_ok', -1)
+    count(key, 'not_ok', -1)
   end
   judge(key)
 end
@@ -135,7 +155,7 @@ local function publish_taken()
       call('HDEL', P .. 'cells', cell)
     end
   end
-  local jobs = take_jobs()
+  local first, count = take_jobs()
   if is_refused then
     for _ = 1, take_number() do
       take() take() take() take()
@@ -144,7 +164,7 @@ local function publish_taken()
     end
     return nil
   end
-  local refused = add_jobs(jobs)
+  local refused = add_jobs(ARGV, first, count)
   for _ = 1, take_number() do
     publish_latch()
   end

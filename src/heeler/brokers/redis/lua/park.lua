@@ -1,5 +1,5 @@
 -- What was leased but is no envelope goes to the dead letters as it is.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, burying
 --
 -- takes: how many seconds and how many dead letters are kept; the queues from which it was leased; how many; of each
 --        what is stored, and the reason
@@ -7,13 +7,12 @@
 
 local seconds, most, queues = take_number(), take_number(), take_list()
 
-local function bury_raw(queue, id, value, reason)
+local function park(queue, id, value, reason)
   local state = state_of(id)
-  local letter = {reason = reason, errors = '', attempts = 0, crashes = 0, is_raw = true}
   call('ZREM', leased(queue), id)
   call('HDEL', STATE, id)
   call('DEL', job_key(id))
-  bury(id, queue, '', state and state.epoch or 1, string.rep(' ', FROM - 1) .. value, letter, seconds, most)
+  bury_raw(id, queue, state and state.epoch or 1, value, reason)
 end
 
 for _ = 1, take_number() do
@@ -21,9 +20,10 @@ for _ = 1, take_number() do
   for _, queue in ipairs(queues) do
     for _, id in ipairs(call('ZRANGE', leased(queue), 0, -1)) do
       if call('GET', job_key(id)) == value then
-        bury_raw(queue, id, value, reason)
+        park(queue, id, value, reason)
       end
     end
   end
 end
+prune_dead(seconds, most)
 return false

@@ -49,95 +49,97 @@ local function schedule(id, queue, place, at)
   to_arm[queue] = true
 end
 
+-- Read a list of jobs from the arguments: the number of the first argument and how many jobs there are. The functions
+-- below take jobs in this form, as a part of a table of strings.
 local function take_jobs()
-  local jobs = {}
-  for n = 1, take_number() do
-    jobs[n] = {take(), take(), take(), take()}
-  end
-  return jobs
+  local count = take_number()
+  local first = read_so_far + 1
+  read_so_far = read_so_far + 4 * count
+  return first, count
 end
 
+-- The keys of jobs; nil if two of them have one id, or one has that of a job that is known.
+local function free_keys(strings, first, count)
+  local keys, seen, known = {}, {}, 0
+  for n = 1, count do
+    local id = strings[first + 4 * n - 4]
+    if seen[id] then
+      return nil
+    end
+    seen[id] = true
+    keys[n] = job_key(id)
+  end
+  in_parts(keys, function(...) known = known + call('EXISTS', ...) end)
+  return known == 0 and keys or nil
+end
+
+local NEVER = struct.pack('<d', 0)
+local NOW = struct.pack('<d', now)
+
 -- Store jobs whose ids are free and put them in line.
-local function add_new(jobs)
-  local sequence = call('INCRBY', P .. 'sequence', #jobs) - #jobs
-  local values, lines, plain = {}, {}, struct.pack('<d', now)
-  for n = 1, #jobs do
-    local job = jobs[n]
-    local place = read_place(job[2])
-    local queue = place.queue
-    local score = place.base + sequence + n
-    local since, expires = plain, '\0\0\0\0\0\0\0\0'
-    local due_at = nil
-    if job[3] ~= '' then
+local function add_new(strings, first, count, keys)
+  local sequence = call('INCRBY', P .. 'sequence', count) - count
+  local values, lines = {}, {}
+  for n = 1, count do
+    local at = first + 4 * n - 4
+    local id, place, more = strings[at], read_place(strings[at + 1]), strings[at + 2]
+    local queue, score, since, expires, due_at = place.queue, place.base + sequence + n, NOW, NEVER, nil
+    if more ~= '' then
       local expires_at, state
-      due_at, expires_at, state = read_more(job[3])
+      due_at, expires_at, state = read_more(more)
       expires = struct.pack('<d', expires_at)
       if due_at then
         since = struct.pack('<d', due_at)
       end
       if state then
-        save_state(job[1], state)
+        save_state(id, state)
       end
     end
-    values[2 * n - 1] = job_key(job[1])
-    values[2 * n] = struct.pack('<d', score) .. since .. expires .. 'L' .. job[4]
-    local line = lines[queue]
-    if not line then
-      line = {}
-      lines[queue] = line
-    end
+    values[2 * n - 1] = keys[n]
+    values[2 * n] = struct.pack('<d', score) .. since .. expires .. 'L' .. strings[at + 3]
     if due_at then
-      schedule(job[1], queue, score, due_at)
+      schedule(id, queue, score, due_at)
     else
+      local line = lines[place]
+      if not line then
+        line = {}
+        lines[place] = line
+      end
       line[#line + 1] = score
-      line[#line + 1] = job[1]
-      new_work(queue, 1, place.task)
+      line[#line + 1] = id
     end
   end
   in_parts(values, function(...) call('MSET', ...) end)
-  for queue, line in pairs(lines) do
-    call('SADD', P .. 'queues', queue)
-    in_parts(line, function(...) call('ZADD', waiting(queue), ...) end)
+  for place, line in pairs(lines) do
+    call('SADD', P .. 'queues', place.queue)
+    in_parts(line, function(...) call('ZADD', waiting(place.queue), ...) end)
+    new_work(place.queue, #line / 2, place.task)
   end
-end
-
--- Whether no two of the jobs have one id, and none has that of a job that is known.
-local function are_all_new(jobs)
-  local keys, seen = {}, {}
-  for n = 1, #jobs do
-    local id = jobs[n][1]
-    if seen[id] then
-      return false
-    end
-    seen[id] = true
-    keys[n] = job_key(id)
-  end
-  local known = 0
-  in_parts(keys, function(...) known = known + call('EXISTS', ...) end)
-  return known == 0
 end
 
 -- Make jobs real. The answer names those that were not: number, 'E' (there is such a job) or 'C' (there is another of
 -- this id), and the task of the one that is there, one after the other.
-local function add_jobs(jobs)
+local function add_jobs(strings, first, count)
   local refused = {}
-  if #jobs == 0 then
+  if count == 0 then
     return refused
   end
-  if are_all_new(jobs) then
-    add_new(jobs)
+  local keys = free_keys(strings, first, count)
+  if keys then
+    add_new(strings, first, count, keys)
     return refused
   end
-  for n, job in ipairs(jobs) do
-    local value = stored(job[1])
+  for n = 1, count do
+    local at = first + 4 * n - 4
+    local value = stored(strings[at])
     if value then
-      local there, new = head_of_stored(value), head_of(job[4], 1)
+      local there, new = head_of_stored(value), head_of(strings[at + 3], 1)
       local is_other = new[6] ~= '' and (new[6] ~= there[6] or new[1] ~= there[1])
       refused[#refused + 1] = tostring(n)
       refused[#refused + 1] = is_other and 'C' or 'E'
       refused[#refused + 1] = there[1]
     else
-      add_new({job})
+      add_new(strings, at, 1, {job_key(strings[at])})
     end
   end
   return refused

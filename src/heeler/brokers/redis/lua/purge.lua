@@ -1,5 +1,5 @@
 -- Drop some waiting or scheduled jobs of a queue.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: queue; 'waiting' or 'scheduled'; only those published before this sequence number (0: all that are there
 --        now); how many at most; reason

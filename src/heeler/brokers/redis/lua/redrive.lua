@@ -1,5 +1,5 @@
 -- Put dead letters back on their queues as new jobs.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: how many; of each id, in how many seconds it expires (or ''), whom to tell
 -- returns: how many went back
@@ -7,15 +7,14 @@
 local count = 0
 for _ = 1, take_number() do
   local id, expires_in, reply_to = take(), take_number(), take()
-  local fine, letter = pcall(cmsgpack.unpack, call('HGET', P .. 'dead', id) or '')
+  local letter = letter_with(id)
   local there = stored(id)
-  if fine and type(letter) == 'table' and not letter.is_raw and not (there and letter_of(there) == 'L') then
+  if letter and not letter.is_raw and not (there and letter_of(there) == 'L') then
     local head = head_of(letter.value, 1)
     if head then
       local place = -head[3] * LEVEL + call('INCR', P .. 'sequence')
       local value = struct.pack('<ddd', place, now, expires_in and now + expires_in or 0) .. 'L' .. letter.value
-      call('HDEL', P .. 'dead', id)
-      call('ZREM', P .. 'dead:order', id)
+      drop_letter(id)
       call('SET', job_key(id), value)
       save_state(id, {epoch = letter.epoch, attempts = 0, crashes = 0})
       put_back(id, head[2], place, head[1])

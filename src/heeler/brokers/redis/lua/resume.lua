@@ -1,5 +1,5 @@
 -- Let jobs of a queue be fetched again.
--- Needs: start, jobs, wake, news, publishing, latches, endings
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings
 --
 -- takes: queue
 -- returns: nothing

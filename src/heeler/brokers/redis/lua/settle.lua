@@ -1,5 +1,5 @@
 -- End leases, with all that becomes true by that.
--- Needs: start, jobs, wake, news, publishing, latches, endings, answers
+-- Needs: start, jobs, wake, news, burying, publishing, latches, endings, answers
 --
 -- takes: session and number of the call; how many groups; of each group one of
 --   'E', queue, how many: deliveries that just end; of each id, 'EPOCH KEEP STATUS KEPT' (seconds; a letter, '-'
@@ -164,7 +164,8 @@ local function settle_one(queue, at)
     leave(id, value, ending, reply_to, record)
     if action == 'DEAD' then
       local letter = {reason = take(), errors = take(), attempts = take_number(), crashes = take_number()}
-      bury(id, queue, task_of(value), epoch, value, letter, take_number(), take_number())
+      bury(id, queue, task_of(value), epoch, string.sub(value, FROM), letter)
+      prune_dead(take_number(), take_number())
     end
   else
     come_back(id, queue, value, state or first_state(), action == 'RETRY')

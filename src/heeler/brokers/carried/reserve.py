@@ -6,15 +6,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from heeler.brokers.memory.ordered.jobs import CarriedJob, Timed, current_record
-from heeler.brokers.memory.state import MemoryState
+from heeler.brokers.carried.job import CarriedJob, Timed
+from heeler.brokers.carried.tables import CarriedTables
 from heeler.clock import new_id
 from heeler.contracts import Reserved, Unsent
 from heeler.model import (
     Arrival,
     DeadLetter,
     Envelope,
-    Notice,
     Publication,
     PublishAnswer,
     PublishResult,
@@ -25,67 +24,63 @@ from heeler.model import (
 __all__ = ["add", "arrive", "reserve", "revive"]
 
 
-def reserve(state: MemoryState, publication: Publication, now: float) -> Reserved:
-    known = state.publish_answers.find(publication.call, now)
-    if known is None:
-        results, messages = add(state, publication, now)
-        key = f"publication/{new_id()}"
-        if messages:
-            state.carried.note_publication(key, messages, now)
-        known = [Reserved(results), key]
-        state.publish_answers.keep(publication.call, known, now)
-    reserved, key = known
-    unsent = state.carried.unsent(key, now)
-    return Reserved(reserved.results, unsent if unsent.messages else None)
+def reserve(tables: CarriedTables, publication: Publication) -> Reserved:
+    known = tables.recall("reserve", publication.call, Reserved)
+    if known is not None:
+        unsent = tables.unsent(known.unsent.key) if known.unsent is not None else None
+        return Reserved(known.results, unsent)
+    results, messages = add(tables, publication)
+    key = f"publication/{new_id()}"
+    reserved = Reserved(results, tables.note_messages(key, messages) if messages else None)
+    tables.remember("reserve", publication.call, Reserved(results, Unsent(key) if messages else None))
+    return reserved
 
 
-def add(state: MemoryState, publication: Publication, now: float) -> tuple[list[PublishResult], list[Timed]]:
+def add(tables: CarriedTables, publication: Publication) -> tuple[list[PublishResult], list[Timed]]:
     """Take down a publication within a step: the answers, and what has to be sent."""
     guard = publication.guard
     if guard is not None:
-        if state.cells.get(guard.cell) != guard.expected:
+        if tables.cell(guard.cell) != guard.expected:
             reason = f"the cell {guard.cell!r} does not hold what the publication expects"
             refused = [PublishResult(PublishAnswer.REFUSED, envelope.id, reason) for envelope in publication.envelopes]
             return refused, []
-        if guard.next is None:
-            state.cells.pop(guard.cell, None)
-        else:
-            state.cells[guard.cell] = guard.next
+        tables.set_cell(guard.cell, guard.next)
     messages: list[Timed] = []
-    answers = [_add_one(state, envelope, messages, now) for envelope in publication.envelopes]
+    answers = [_add_one(tables, envelope, messages) for envelope in publication.envelopes]
     for latch in publication.latches:
-        for envelope in state.latches.publish(latch, now):
-            _add_one(state, envelope, messages, now)
+        for envelope in tables.publish_latch(latch):
+            _add_one(tables, envelope, messages)
     return answers, messages
 
 
-def arrive(state: MemoryState, arrivals: Iterable[Arrival], now: float) -> list[Timed]:
+def arrive(tables: CarriedTables, arrivals: Iterable[Arrival]) -> list[Timed]:
     """Tell latches who has ended; what they let go is to be sent."""
     messages: list[Timed] = []
     for arrival in arrivals:
-        for envelope in state.latches.arrive(arrival, now):
-            _add_one(state, envelope, messages, now)
+        for envelope in tables.arrive(arrival):
+            _add_one(tables, envelope, messages)
     return messages
 
 
-def revive(state: MemoryState, letter: DeadLetter, now: float) -> Unsent | None:
+def revive(tables: CarriedTables, letter: DeadLetter) -> Unsent | None:
     """A dead letter starts anew; None if a job of its id is alive, or if it holds no job at all."""
     envelope = letter.envelope
-    there = state.carried.get(letter.id)
+    there = tables.job(letter.id)
     if envelope is None or (there is not None and not there.over):
         return None
     again = revived(envelope, max(envelope.epoch, there.epoch if there is not None else 0) + 1)
-    expires_at = now + again.expires_in if again.expires_in is not None else None
-    job = state.carried.add(CarriedJob(envelope=again, sent=again.epoch, epoch=again.epoch, expires_at=expires_at))
-    if state.news.heard(again):
-        state.news.tell(again, Notice(id=again.id, status=TaskStatus.READY, record=current_record(job, now)))
-    return state.carried.note_publication(f"redrive/{again.id}/{again.epoch}", [(again, None)], now)
+    expires_at = tables.now + again.expires_in if again.expires_in is not None else None
+    job = CarriedJob.first(again, None, expires_at)
+    tables.add(job)
+    tables.tell(job, TaskStatus.READY)
+    return tables.note_messages(f"redrive/{again.id}/{again.epoch}", [(again, None)])
 
 
-def _add_one(state: MemoryState, envelope: Envelope, messages: list[Timed], now: float) -> PublishResult:
-    there = state.carried.get(envelope.id)
+def _add_one(tables: CarriedTables, envelope: Envelope, messages: list[Timed]) -> PublishResult:
+    now = tables.now
+    there = tables.job(envelope.id)
     if there is not None:
-        if not there.over or there.keep_until > now:
+        if there.is_taken(now):
             return _clash(envelope, there.envelope)
         if there.epoch >= envelope.epoch:  # messages of the earlier job with this id must not be taken for this one's
             envelope = msgspec.structs.replace(envelope, epoch=there.epoch + 1)
@@ -95,17 +90,7 @@ def _add_one(state: MemoryState, envelope: Envelope, messages: list[Timed], now:
     expires_at = envelope.expires_at
     if envelope.expires_in is not None and (expires_at is None or now + envelope.expires_in < expires_at):
         expires_at = now + envelope.expires_in
-    state.carried.add(
-        CarriedJob(
-            envelope=envelope,
-            sent=envelope.epoch,
-            epoch=envelope.epoch,
-            expires_at=expires_at,
-            due_at=due_at,
-            attempts=envelope.attempts,
-            crashes=envelope.crashes,
-        )
-    )
+    tables.add(CarriedJob.first(envelope, due_at, expires_at))
     messages.append((envelope, due_at))
     return PublishResult(PublishAnswer.ACCEPTED, envelope.id)
 

@@ -1,0 +1,40 @@
+"""What a job costs a Redis server: commands, CPU, bytes, while it is enqueued in bulk and drained by one worker."""
+
+import os
+
+from redis import Redis
+
+FIGURES = ("commands enqueued", "commands drained", "CPU µs enqueued", "CPU µs drained", "bytes waiting", "bytes ended")
+
+
+def redis_costs(jobs: int) -> dict[str, float]:
+    """Figures for each job."""
+    from benchmarks.cases import drain_waiting
+    from benchmarks.jobs import app, coroutine_noop
+
+    with Redis.from_url(os.environ["HEELER_URL"]) as server:
+        coroutine_noop.enqueue(0, 0)
+        before = _look(server)
+        coroutine_noop.enqueue_many([(n, n) for n in range(jobs)])
+        enqueued = _look(server)
+        drain_waiting(app)
+        drained = _look(server)
+    steps = [
+        [later - sooner for later, sooner in zip(after, earlier, strict=True)]
+        for after, earlier in ((enqueued, before), (drained, enqueued))
+    ]
+    return {
+        "commands enqueued": steps[0][0] / jobs,
+        "commands drained": steps[1][0] / jobs,
+        "CPU µs enqueued": steps[0][1] / jobs * 1e6,
+        "CPU µs drained": steps[1][1] / jobs * 1e6,
+        "bytes waiting": steps[0][2] / jobs,
+        "bytes ended": (drained[2] - before[2]) / jobs,
+    }
+
+
+def _look(server: Redis) -> tuple[float, float, float]:
+    """Scripts called so far, seconds of CPU, bytes in use."""
+    scripts = server.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]
+    cpu = server.info("cpu")
+    return scripts, cpu["used_cpu_user"] + cpu["used_cpu_sys"], server.info("memory")["used_memory"]

@@ -1,0 +1,47 @@
+-- Part: dead letters.
+-- Needs: start, jobs
+--
+-- dead         (hash) id → a job that was given up, or bytes that could not be understood
+-- dead:order   (sorted set) ids by when they died
+
+-- Keep aside `content`, what a producer wrote of a job. `letter` says why, and what else is known.
+local function bury(id, queue, task, epoch, content, letter)
+  letter.queue, letter.task, letter.epoch, letter.died_at, letter.value = queue, task, epoch, now, content
+  call('HSET', P .. 'dead', id, cmsgpack.pack(letter))
+  call('ZADD', P .. 'dead:order', call('INCR', P .. 'sequence'), id)
+  call('SADD', P .. 'queues', queue)
+end
+
+local function bury_raw(id, queue, epoch, bytes, reason)
+  bury(id, queue, '', epoch, bytes, {reason = reason, errors = '', attempts = 0, crashes = 0, is_raw = true})
+end
+
+local function letter_with(id)
+  local fine, letter = pcall(cmsgpack.unpack, call('HGET', P .. 'dead', id) or '')
+  if fine and type(letter) == 'table' and type(letter.value) == 'string' and type(letter.died_at) == 'number' then
+    return letter
+  end
+  return nil
+end
+
+local function drop_letter(id)
+  call('ZREM', P .. 'dead:order', id)
+  return call('HDEL', P .. 'dead', id)
+end
+
+-- `seconds` and `most`: how long, and how many, dead letters are kept.
+local function prune_dead(seconds, most)
+  local order = P .. 'dead:order'
+  local surplus = call('ZCARD', order) - most
+  for _, id in ipairs(surplus > 0 and call('ZRANGE', order, 0, math.min(surplus, 1000) - 1) or {}) do
+    drop_letter(id)
+  end
+  while true do
+    local id = call('ZRANGE', order, 0, 0)[1]
+    local letter = id and letter_with(id)
+    if not id or (letter and letter.died_at + seconds > now) then
+      return
+    end
+    drop_letter(id)
+  end
+end

@@ -1,0 +1,173 @@
+"""What is left in the server, what a batch costs there, and whom a job wakes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from redis_site import Site
+
+from heeler.clock import new_id
+from heeler.contracts import QueueShare
+from heeler.model import Action, Arrival, ArrivalKind, CallId, Latch, LatchRule
+from heeler.testing.conformance import Worker, make_envelope, publish
+from services import RedisServer, wait_until
+
+COMPLETED = 100_000
+BATCH = 500
+
+
+def _keys(site: Site, server: RedisServer) -> list[str]:
+    with server.client() as client:
+        keys = [key.decode() for key in client.scan_iter(count=1000)]
+    assert all(key.startswith(site.prefix) for key in keys), "every key is in the namespace's slot"
+    return sorted(key.removeprefix(site.prefix) for key in keys)
+
+
+def _calls(server: RedisServer) -> Counter[str]:
+    with server.client() as client:
+        stats = client.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): figures["calls"] for name, figures in stats.items()})
+
+
+async def test_completed_jobs_leave_nothing_but_their_results(private_site: Site, server: RedisServer) -> None:
+    worker = await private_site.worker()
+    await publish(worker.broker, make_envelope())
+    await worker.succeed(*await worker.take(1))
+    with server.client() as client:
+        before = client.info("memory")["used_memory"]
+    for number in range(COMPLETED // BATCH):
+        kept = {"keep": 3600.0} if number % 10 == 0 else {"keeps_result": False}
+        await publish(worker.broker, *(make_envelope(new_id(), **kept) for _ in range(BATCH)))
+        await worker.succeed(*await worker.subscription.fetch(BATCH))
+    assert await worker.fetch() == []
+    keys = _keys(private_site, server)
+    results = [key for key in keys if key.startswith("j:")]
+    assert len(results) == COMPLETED // 10 + 1
+    others = [key for key in keys if not key.startswith(("j:", "c:publish:"))]
+    assert others == ["asleep:default", "origin", "queues", "sequence", "sleepers"]
+    with server.client() as client:
+        assert all(client.ttl(f"{private_site.prefix}{key}") > 0 for key in results[:100])
+        used = client.info("memory")["used_memory"] - before
+    print(f"{used / len(results):.0f} bytes for each result kept")
+    assert used / len(results) < 1000
+
+
+async def test_of_jobs_that_ended_without_a_result_in_whatever_way_nothing_is_left(
+    private_site: Site, server: RedisServer
+) -> None:
+    worker = await private_site.worker()
+    broker = worker.broker
+    fields = {"keep": 0.0}
+    await publish(broker, *(make_envelope(f"{n}", **fields) for n in range(6)), make_envelope("l", delay=60, **fields))
+    retried, released, marked, passed, *_ = await worker.take(6)
+    await worker.end(retried, Action.RETRY, attempts=1, note=b"n")
+    await worker.end(released, Action.RELEASE)
+    await worker.extend(marked, started=True)
+    assert await worker.fetch(skip_tasks=frozenset({"suite.work"})) == []
+    await broker.store.cancel(["l", "0"])
+    for delivery in [marked, passed, *_, *await worker.fetch()]:
+        await worker.end(delivery)
+    assert await worker.fetch() == []
+    await worker.subscription.quiet()
+    assert [key for key in _keys(private_site, server) if not key.startswith("c:")] == ["origin", "queues", "sequence"]
+
+
+async def test_a_released_latch_and_a_call_are_forgotten_by_the_server_itself(
+    private_site: Site, server: RedisServer
+) -> None:
+    worker = await private_site.worker()
+    latch = Latch(id="join", rule=LatchRule.ALL_OK, total=1, keep=50.0)
+    await publish(worker.broker, make_envelope(), latches=[latch], call=CallId("s", 1))
+    await worker.end(await worker.take_one(), arrivals=(Arrival("join", 0, ArrivalKind.OK),))
+    with server.client() as client:
+        assert 0 < client.ttl(f"{private_site.prefix}latch:join") <= 50
+        assert 0 < client.ttl(f"{private_site.prefix}c:publish:s:1") <= 120
+
+
+async def test_a_batch_is_one_command_in_every_direction(private_site: Site, server: RedisServer) -> None:
+    worker = await private_site.worker()
+    await publish(worker.broker, make_envelope())  # the scripts are known from here on
+    deliveries = await worker.fetch()
+    await worker.extend(*deliveries)
+    await worker.succeed(*deliveries)
+    before = _calls(server)
+    await publish(worker.broker, *(make_envelope() for _ in range(300)))
+    deliveries = await worker.fetch(300)
+    await worker.extend(*deliveries)
+    await worker.succeed(*deliveries)
+    sent = _calls(server) - before
+    assert sent["evalsha"] == 4
+    assert not {"eval", "multi", "exec"} & set(sent)
+
+
+async def test_an_idle_worker_sends_at_most_one_command_a_second(private_site: Site, server: RedisServer) -> None:
+    worker = await private_site.worker()
+    assert await worker.fetch() == []
+    waiting = asyncio.create_task(worker.subscription.ready())
+    before = _calls(server)
+    await asyncio.wait([waiting], timeout=6.0)
+    sent = _calls(server) - before
+    assert not waiting.done()
+    assert sent["evalsha"] + sent["ping"] <= 6
+    assert sent["evalsha"] >= 1, "it looks whether it stands on the list still"
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.2])
+async def test_one_job_wakes_a_handful_of_fifty_idle_workers(
+    private_site: Site, server: RedisServer, delay: float
+) -> None:
+    broker = await private_site.open()
+    workers = [await Worker.of(broker, "default") for _ in range(50)]
+    waits = {}
+    for worker in workers:
+        assert await worker.fetch() == []
+        waits[asyncio.create_task(worker.subscription.ready())] = worker
+    await asyncio.wait(waits, timeout=0.05)
+    before = _calls(server)
+    await publish(broker, make_envelope("job", delay=delay))
+    taken: list[str] = []
+    while not taken:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in done:
+            taken += [delivery.envelope.id for delivery in await waits.pop(wait).fetch()]
+    assert taken == ["job"]
+    assert (_calls(server) - before)["evalsha"] <= 6
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_another_worker_takes_over_the_alarm_of_one_that_vanished(
+    private_site: Site, server: RedisServer
+) -> None:
+    vanishing, staying = await private_site.worker(), await private_site.worker()
+    assert await vanishing.fetch() == []
+    await publish(staying.broker, make_envelope("job", delay=0.5))
+    with server.client() as client:
+        wait_until(lambda: client.hlen(f"{private_site.prefix}alarms") == 1, "nobody has the alarm")
+    waiting = asyncio.create_task(staying.take(1))
+    await asyncio.wait([waiting], timeout=0.05)
+    await vanishing.broker.close()
+    [job] = await waiting
+    assert job.envelope.id == "job"
+
+
+async def test_what_is_due_is_fetched_in_full_although_it_is_more_than_one_call_takes(private_site: Site) -> None:
+    worker = await private_site.worker()
+    await publish(worker.broker, *(make_envelope(f"{n:04}", delay=0.05) for n in range(2500)))
+    assert len(set(await worker.take_ids(2500))) == 2500
+
+
+async def test_thousands_of_skipped_jobs_in_front_do_not_stop_what_is_behind(private_site: Site) -> None:
+    worker = await private_site.worker()
+    for _ in range(10):
+        await publish(worker.broker, *(make_envelope(task="suite.skipped") for _ in range(500)))
+    await publish(worker.broker, make_envelope("behind"))
+    skip = frozenset({"suite.skipped"})
+    assert [job.envelope.id for job in await worker.take(1, skip_tasks=skip)] == ["behind"]
+    subscription = await worker.broker.subscribe([QueueShare("default")], 30.0, "another")
+    assert len(await subscription.fetch(5000)) == 1000
