@@ -28,7 +28,17 @@ from heeler.clock import Clock, SystemClock, new_id
 from heeler.codecs import Codecs
 from heeler.config import broker_url
 from heeler.connections import Connections
-from heeler.contracts import Broker, Executor, Middleware, Queue, QueueShare, ResultStore, TypedCodec
+from heeler.contracts import (
+    Broker,
+    Executor,
+    Middleware,
+    OrderedStore,
+    PlainBroker,
+    Queue,
+    QueueShare,
+    ResultStore,
+    TypedCodec,
+)
 from heeler.errors import ConfigurationError
 from heeler.hooks import Hooks
 from heeler.model import Reports, Retry, seconds_of
@@ -123,7 +133,7 @@ class Heeler:
     """A task queue app.
 
     `url` is the broker's (default: the environment's `HEELER_URL`, then `sqlite:///heeler.db`); `broker` and
-    `results` take a URL or an object instead. `results` unset is the broker's own store where it has one,
+    `results` take a URL or an object instead. `results` unset is the broker's own store where it has one;
     `"none://"` is no store. `retry`, `timeout` (seconds) and `result_ttl` are defaults of tasks; `lease` is after
     how many seconds without a renewal a worker counts as dead. `namespace` keeps apps on one server apart.
     `codec` is "msgpack" (default), "json", or an object; `id_maker` makes the ids of jobs, which are then taken as
@@ -136,8 +146,8 @@ class Heeler:
         self,
         url: str | None = None,
         *,
-        broker: str | Broker | None = None,
-        results: str | ResultStore | None = None,
+        broker: str | Broker | PlainBroker | None = None,
+        results: str | ResultStore | OrderedStore | None = None,
         default_queue: str = "default",
         retry: Retry | None = None,
         timeout: Duration | None = None,
@@ -419,6 +429,10 @@ class Heeler:
             raise ConfigurationError(f"this app has a worker named {name!r} already; names of workers are unique")
         if not _is_whole(concurrency) or concurrency < 1:
             raise ConfigurationError(f"worker {name!r}: concurrency must be 1 or more, got {concurrency!r}")
+        if max_jobs_per_child is not None and (not _is_whole(max_jobs_per_child) or max_jobs_per_child < 1):
+            raise ConfigurationError(
+                f"worker {name!r}: max_jobs_per_child must be 1 or more, or None, got {max_jobs_per_child!r}"
+            )
         worker = self._make_worker(
             name=name,
             connections=self.connections,
@@ -483,6 +497,8 @@ class Heeler:
 
     def _named_tasks(self, tasks: Iterable[str | Task[Any, Any]]) -> dict[str, Task[Any, Any]]:
         chosen: list[Task[Any, Any]] = [self.tasks[task] if isinstance(task, str) else task for task in tasks]
+        if not chosen:
+            raise ConfigurationError("worker: tasks is empty, so it could run nothing; leave it out for all tasks")
         return {task.name: task for task in chosen}
 
     @property
@@ -492,7 +508,7 @@ class Heeler:
         return list(dict.fromkeys([self.default_queue, *(queue.name for queue in self._queues), *named]))
 
     def _shares(self, queues: Sequence[str | Queue] | Mapping[str, int] | None) -> list[QueueShare]:
-        if isinstance(queues, Mapping):
+        if isinstance(queues, Mapping) and queues:
             for name, weight in queues.items():
                 if not _is_whole(weight) or weight < 1:
                     raise ConfigurationError(f"worker: the weight of queue {name!r} must be 1 or more, got {weight!r}")
@@ -501,6 +517,8 @@ class Heeler:
             return [QueueShare(name) for name in self.queue_names]
         if isinstance(queues, str):
             raise ConfigurationError(f"worker: queues takes a list, for example [{queues!r}]")
+        if not queues:
+            raise ConfigurationError("worker: queues is empty, so it could take nothing; leave it out for all queues")
         return [QueueShare(queue.name, queue.weight) for queue in map(_queue, queues)]
 
     # The end

@@ -324,3 +324,18 @@ def test_an_empty_url_is_not_taken_for_none(monkeypatch):
 
 def test_a_declared_task_makes_its_ids(app):
     assert app.declare("elsewhere", id_maker=lambda: "mine").enqueue().id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"queues": []}, "queues is empty"),
+        ({"queues": {}}, "queues is empty"),
+        ({"tasks": []}, "tasks is empty"),
+        ({"max_jobs_per_child": 0}, "max_jobs_per_child must be 1 or more"),
+        ({"concurrency": 0}, "concurrency must be 1 or more"),
+    ],
+)
+def test_a_worker_that_could_do_nothing_is_refused(app, options, words):
+    with pytest.raises(ConfigurationError, match=words):
+        app.worker(**options)

@@ -30,7 +30,9 @@ def translated(error: sqlite3.Error, path: Path, *, committing: bool = False) ->
             f"({error})"
         )
     if code == sqlite3.SQLITE_CANTOPEN:
-        return BrokerUnavailable(f"SQLite database {path} cannot be opened: {_why_not_open(path)} ({error})")
+        misplaced = path.is_dir() or not path.parent.is_dir()  # waiting would not help
+        kind = ConfigurationError if misplaced else BrokerUnavailable
+        return kind(f"SQLite database {path} cannot be opened: {_why_not_open(path)} ({error})")
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError(
             f"{path} is not a SQLite database; name another file in the URL, or move this one away"
