@@ -23,7 +23,7 @@ def main() -> None:
     extent = QUICK if asked.quick else FULL
     with redis_server(asked.redis, tuple(asked.databases)) as server:
         systems = [System(name, server) for name in asked.systems]
-        surroundings = f"{machine()}; {server.describe()}"
+        surroundings = [machine(), server.describe()]
         _introduce(systems, surroundings)
         begin = time.monotonic()
         rounds: dict[str, list[dict[str, float]]] = {system.name: [] for system in systems}
@@ -61,8 +61,8 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _introduce(systems: list[System], surroundings: str) -> None:
-    console.print(surroundings, style="dim", highlight=False)
+def _introduce(systems: list[System], surroundings: list[str]) -> None:
+    console.print("\n".join(surroundings), style="dim", highlight=False)
     for system in systems:
         versions = ", ".join(f"{package} {number}" for package, number in system.about["versions"].items())
         safety = "crash-safe" if system.about["crash safe"] else "NOT crash-safe"
@@ -95,7 +95,7 @@ def _write(
     systems: list[System],
     figures: dict[str, dict[str, float]],
     rounds: dict[str, list[dict[str, float]]],
-    surroundings: str,
+    surroundings: list[str],
 ) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     report = {
@@ -107,7 +107,7 @@ def _write(
         },
     }
     (BUILD / "results.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
-    (BUILD / "chart.svg").write_text(draw(figures, f"{now[:10]}; {surroundings}"), encoding="utf-8")
+    (BUILD / "chart.svg").write_text(draw(figures, surroundings), encoding="utf-8")
     console.print(f"written: {BUILD / 'results.json'}, {BUILD / 'chart.svg'}", style="dim")
 
 

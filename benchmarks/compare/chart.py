@@ -8,16 +8,16 @@ from benchmarks.compare.figures import DRAINS, ENQUEUES, LATENCIES, Row
 
 CHARTED = [*DRAINS, *ENQUEUES, *LATENCIES]
 COLOURS = ["#0b7a75", "#d1495b", "#edae49", "#66a182", "#5b6c9d", "#8d6a9f", "#a0a0a0"]
-WIDTH, LEFT, RIGHT = 980, 250, 110
-BAR, GAP, HEAD = 13, 16, 64
+WIDTH, LEFT, RIGHT = 1000, 280, 110
+BAR, GAP, HEAD = 13, 16, 80
 
 
-def draw(all_figures: Mapping[str, Mapping[str, float]], caption: str) -> str:
+def draw(all_figures: Mapping[str, Mapping[str, float]], captions: Sequence[str]) -> str:
     """The whole picture: a group of bars for each row, a bar for each system."""
     names = list(all_figures)
     parts = [
         _text(16, 26, "Heeler beside other task queues (logarithmic)", 17, weight="bold"),
-        _text(16, 44, caption, 11),
+        *(_text(16, 44 + 15 * line, caption, 11) for line, caption in enumerate(captions)),
     ]
     y = HEAD
     for row in CHARTED:

@@ -203,6 +203,7 @@ class Heeler:
             results,
             clock=self.clock,
             namespace=namespace,
+            queues=self._queues,
             logger=self.logger,
         )
         listener = ResultListener(self.connections)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heeler.clock import Clock
-from heeler.contracts import Broker, ResultStore
+from heeler.contracts import Broker, OrderedStore, PlainBroker, Queue, ResultStore
 from heeler.errors import ConfigurationError
 from heeler.forks import call_in_child
 from heeler.io_thread import IoThread
@@ -39,22 +39,40 @@ _BROKERS = {
         ),
         "heeler.brokers.redis:from_url",
     ),
+    **dict.fromkeys(("amqp", "amqps"), "heeler.brokers.rabbitmq:from_url"),
+}
+
+# The same for stores of brokers that have none themselves; the entry point group is "heeler.result_stores".
+_STORES = {
+    "memory": "heeler.brokers.memory.ordered_store:store_from_url",
+    "sqlite": "heeler.brokers.sqlite.ordered_store:store_from_url",
 }
 
 
 def known_schemes() -> list[str]:
     """The URL schemes of all brokers that are installed."""
-    return sorted({*_BROKERS, *(point.name for point in _entry_points())})
+    return sorted({*_BROKERS, *(point.name for point in _entry_points("heeler.brokers"))})
 
 
-def _broker_maker(scheme: str) -> Callable[..., Broker]:
-    if scheme in _BROKERS:
-        module, _, name = _BROKERS[scheme].partition(":")
+def _known_stores() -> list[str]:
+    return sorted({*_STORES, *(point.name for point in _entry_points("heeler.result_stores")), "none"})
+
+
+def _broker_maker(scheme: str) -> Callable[..., Broker | PlainBroker]:
+    maker = _maker(scheme, _BROKERS, "heeler.brokers")
+    if maker is None:
+        raise _unknown_scheme("broker", scheme, known_schemes())
+    return maker
+
+
+def _maker(scheme: str, ours: dict[str, str], group: str) -> Callable[..., Any] | None:
+    if scheme in ours:
+        module, _, name = ours[scheme].partition(":")
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-    for point in _entry_points():
+    for point in _entry_points(group):
         if point.name == scheme:
             return point.load()  # type: ignore[no-any-return]
-    raise _unknown_scheme("broker", scheme, known_schemes())
+    return None
 
 
 def _unknown_scheme(what: str, scheme: str, known: Iterable[str]) -> ConfigurationError:
@@ -63,27 +81,29 @@ def _unknown_scheme(what: str, scheme: str, known: Iterable[str]) -> Configurati
     )
 
 
-def _entry_points() -> Iterable[EntryPoint]:
+def _entry_points(group: str) -> Iterable[EntryPoint]:
     from importlib.metadata import entry_points  # slow to load, and seldom needed
 
-    return entry_points(group="heeler.brokers")
+    return entry_points(group=group)
 
 
 class Connections:
     """Opens, shares and closes the broker of an app.
 
-    `broker` is a URL or a broker object; `results` likewise, None for the broker's own store, "none://" for none.
+    `broker` is a URL or a broker object; `results` likewise, None for the broker's own store, "none://" for none. A
+    broker that has no store of its own is composed with the one that `results` names.
     Raises ConfigurationError at once for a URL that no broker understands; the first I/O is at `opened`.
     """
 
     def __init__(
         self,
-        broker: str | Broker,
-        results: str | ResultStore | None,
+        broker: str | Broker | PlainBroker,
+        results: str | ResultStore | OrderedStore | None,
         *,
         clock: Clock,
         namespace: str,
         logger: logging.Logger,
+        queues: Sequence[Queue] = (),
     ) -> None:
         self.io = IoThread()
         self.clock = clock
@@ -91,6 +111,7 @@ class Connections:
         self.logger = logger
         self._given_broker = broker
         self._given_results = results
+        self._queues = queues
         self.broker = self._make_broker()
         """The broker, perhaps not open yet; in a forked child another one than in the parent."""
         self._opened = False
@@ -101,16 +122,43 @@ class Connections:
 
     def _make_broker(self) -> Broker:
         given = self._given_broker
-        if isinstance(given, Broker):
+        made: Broker | PlainBroker
+        if isinstance(given, (Broker, PlainBroker)):
             self.io = given.io
-            broker = given
+            made = given
         elif isinstance(given, str):
             url = BrokerUrl.parse(given)
-            broker = _broker_maker(url.scheme)(url, io=self.io, clock=self.clock, namespace=self.namespace)
+            made = _broker_maker(url.scheme)(url, io=self.io, clock=self.clock, namespace=self.namespace)
         else:
             raise ConfigurationError(f"broker must be a URL or a Broker, got {type(given).__name__}")
-        self.store = self._choose_store(broker)
+        if isinstance(made, PlainBroker):
+            made.declare(self._queues)
+            broker = self._compose(made)
+            self.store = broker.store
+        else:
+            broker = made
+            self.store = self._choose_store(broker)
         return broker
+
+    def _compose(self, plain: PlainBroker) -> Broker:
+        """A broker out of a message server and the store that `results` names."""
+        from heeler.brokers.ordered import OrderedBroker, UnstoredBroker  # only where there is such a server
+
+        results = self._given_results
+        if results is None or results == NO_STORE:
+            return UnstoredBroker(plain)
+        if isinstance(results, str):
+            url = BrokerUrl.parse(results)
+            maker = _maker(url.scheme, _STORES, "heeler.result_stores")
+            if maker is None:
+                raise _unknown_scheme("result store", url.scheme, _known_stores())
+            results = maker(url, io=self.io, clock=self.clock, namespace=self.namespace)
+        if not isinstance(results, OrderedStore):
+            raise ConfigurationError(
+                f"results={type(results).__name__}: {self.shown_url} has no store of its own, so `results` must be an "
+                f"OrderedStore or the URL of one ({', '.join(f'{name}://' for name in _known_stores())})"
+            )
+        return OrderedBroker(plain, results)
 
     def _choose_store(self, broker: Broker) -> ResultStore | None:
         results = self._given_results

@@ -27,6 +27,7 @@ from heeler import (
     as_completed,
     gather,
 )
+from heeler.contracts import Inbox
 from heeler.testing.manual_clock import ManualClock
 
 
@@ -358,7 +359,8 @@ def test_a_rejected_job_names_the_reason(app):
     assert app.dead_letters.list()[0].task == "refuse"
 
 
-def test_who_enqueues_an_id_again_is_told_of_its_end_by_push(tmp_path):
+def test_who_enqueues_an_id_again_is_told_of_its_end_by_push(tmp_path, monkeypatch):
+    monkeypatch.setattr(Inbox, "sweep", 3600.0)  # so that nothing but a push tells of an end
     url = f"sqlite:///{tmp_path}/jobs.db"
     go_on = threading.Event()
     with Heeler(url) as first, Heeler(url) as second, ThreadPoolExecutor(1) as waiter:
@@ -368,22 +370,18 @@ def test_who_enqueues_an_id_again_is_told_of_its_end_by_push(tmp_path):
             go_on.wait(10)
             return "done"
 
+        @first.task(name="quick")
+        def quick() -> None: ...
+
         again = second.declare("hold")
-        ended = again.enqueue()
-        with first.worker(concurrency=1):
-            ended.cancel()  # so second has an inbox from now on, whose address it puts on what it enqueues
-            second.connections.io.run(_never_sweep(ended))
+        with first.worker():
+            second.declare("quick").enqueue().join(timeout=5)  # from now on it puts its inbox on what it enqueues
             hold.using(id="one").enqueue()
             result = again.using(id="one").enqueue()
             value = waiter.submit(result.get, 5)
             _until_followed(result, 1)
             go_on.set()
             assert value.result() == "done"
-
-
-async def _never_sweep(result):
-    """Let nothing but a push tell of a job's end."""
-    (await result._source.listener._opened()).sweep = 3600.0
 
 
 def test_gather_takes_what_is_not_kept_for_an_error_of_its_own(app, tasks):

@@ -24,7 +24,7 @@ from heeler.model import Envelope
 
 if TYPE_CHECKING:
     from heeler.clock import Clock
-    from heeler.contracts.broker import QueueShare
+    from heeler.contracts.broker import Queue, QueueShare
     from heeler.contracts.control_channel import ControlChannel
     from heeler.contracts.features import Features
     from heeler.contracts.queue_admin import QueueSize
@@ -131,6 +131,9 @@ class PlainBroker(ABC):
     @property
     @abstractmethod
     def dead_letters(self) -> DeadLetterBox: ...
+
+    def declare(self, queues: Sequence[Queue]) -> None:  # noqa: B027 - only a server with a topology has to know
+        """What the app says of its queues (binding keys, arguments); called before the first `open`."""
 
     @abstractmethod
     async def open(self) -> None:

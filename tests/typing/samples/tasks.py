@@ -33,7 +33,8 @@ def stamp(id: str, count: int) -> str:
     return id * count
 
 
-def shrink(path: str, width: int) -> str: ...
+def shrink(path: str, width: int) -> str:
+    raise NotImplementedError
 
 
 remote = app.declare("images.shrink", shrink)
@@ -48,7 +49,7 @@ async def check() -> None:
     assert_type(await resize.aenqueue("cat.png"), TaskResult[str])
     assert_type(await fetch.aenqueue("url"), TaskResult[bytes])
     assert_type(fetch.enqueue("url"), TaskResult[bytes])
-    assert_type(fetch("url"), Coroutine[Any, Any, bytes])
+    _ = assert_type(fetch("url"), Coroutine[Any, Any, bytes])
     assert_type(await (await fetch.aenqueue("url")).aget(), bytes)
     assert_type(report.enqueue(3), TaskResult[float])
     assert_type(areport.enqueue(3), TaskResult[float])

@@ -15,7 +15,7 @@ from heeler.brokers.ordered.sender import Sender
 from heeler.brokers.ordered.store import ComposedResultStore
 from heeler.brokers.ordered.subscription import OrderedSubscription
 from heeler.brokers.ordered.upkeep import Upkeep
-from heeler.contracts import Broker, Features, OrderedStore, PlainBroker, QueueShare, Subscription, Unsent
+from heeler.contracts import Broker, Features, OrderedStore, PlainBroker, QueueShare, ResultStore, Subscription, Unsent
 from heeler.errors import BrokerUnavailable
 from heeler.model import (
     CallId,
@@ -40,7 +40,6 @@ class OrderedBroker(Broker):
     again makes up for what was not done any more; `Upkeep` finds what no message brings back.
     """
 
-    store: ComposedResultStore
     admin: OrderedQueueAdmin
 
     def __init__(self, plain: PlainBroker, results: OrderedStore) -> None:
@@ -55,7 +54,7 @@ class OrderedBroker(Broker):
         self._upkeep = Upkeep(plain, results, self._hand, self._sender, plain.clock)
         self._subscriptions: list[OrderedSubscription] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.store = ComposedResultStore(results, self._sender)
+        self.store: ResultStore | None = ComposedResultStore(results, self._sender, self.control)
         self.admin = OrderedQueueAdmin(plain, results, self._sender, plain.clock, self._queue_resumed)
 
     async def open(self) -> None:

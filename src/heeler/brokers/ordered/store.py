@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from heeler.brokers.ordered.sender import Sender
-from heeler.contracts import CancelAnswer, Inbox, OrderedStore, ResultStore
-from heeler.model import ResultRecord
+from heeler.contracts import CancelAnswer, ControlChannel, Inbox, OrderedStore, ResultStore
+from heeler.errors import HeelerError
+from heeler.model import Command, ResultRecord
 
 __all__ = ["ComposedResultStore"]
+
+_log = logging.getLogger("heeler.ordered")
 
 
 class ComposedResultStore(ResultStore):
     """Reads from the store; what follows from cancelling a job is sent as well."""
 
-    def __init__(self, store: OrderedStore, sender: Sender) -> None:
+    def __init__(self, store: OrderedStore, sender: Sender, control: ControlChannel | None) -> None:
         self._store = store
         self._sender = sender
+        self._control = control
 
     async def get(self, ids: Sequence[str]) -> list[ResultRecord | None]:
         return await self._store.get(ids)
@@ -33,4 +38,13 @@ class ComposedResultStore(ResultStore):
         if unsent:
             await self._sender.send(unsent)
             self._sender.clear_soon([one.key for one in unsent], acknowledged=False)
+            await self._stop([id for id, one in zip(ids, cancelled, strict=True) if one.unsent is not None])
         return [one.answer for one in cancelled]
+
+    async def _stop(self, ids: Sequence[str]) -> None:
+        """A run that nobody has renewed yet looks like a job that waits; a worker that has it learns of it now."""
+        if self._control is not None:
+            try:
+                await self._control.send(Command(kind="cancel", ids=tuple(ids)))
+            except HeelerError as error:  # its next renewal tells it, too
+                _log.debug("workers are not told at once that %d jobs are cancelled: %s", len(ids), error)

@@ -15,7 +15,14 @@ from heeler.brokers.redis.doctor import findings
 from heeler.brokers.redis.link import Link, Target
 from heeler.brokers.redis.listener import Listener
 from heeler.brokers.redis.options import RedisOptions
-from heeler.brokers.redis.publishing import Places, call_arguments, publication_arguments, publish_results
+from heeler.brokers.redis.publishing import (
+    Places,
+    call_arguments,
+    is_plain,
+    job_arguments,
+    publication_arguments,
+    publish_results,
+)
 from heeler.brokers.redis.renewing import renewal_answer, renewal_arguments
 from heeler.brokers.redis.scripts import script
 from heeler.brokers.redis.settling import Settling
@@ -101,7 +108,7 @@ class RedisBroker(Broker):
         self._link = link
         # WAIT blocks its connection until the replicas have answered, so publishing has one of its own then.
         self._publishing = self._new_link() if self.options.wait_replicas else link
-        self._listener = Listener(self._new_link(), self._prefix)
+        self._listener = Listener(self._new_link(), link, self._prefix)
 
     async def close(self) -> None:
         link, self._link = self._link, None
@@ -140,7 +147,7 @@ class RedisBroker(Broker):
         while True:
             try:
                 async with asyncio.timeout_at(until):
-                    refused, replicas = await link.run_until(until, then, script("publish"), *arguments)
+                    refused, replicas = await link.run_until(until, then, script(_name(publication)), *arguments)
             except TimeoutError:
                 raise self._not_answered() from None
             except BrokerUnavailable as error:
@@ -156,7 +163,7 @@ class RedisBroker(Broker):
         """`publish` in the calling thread, on a socket of its own."""
         arguments = self._publication(publication)
         then = self._wait() if self.options.wait_replicas else ()
-        refused, replicas = self._caller.run(script("publish"), *arguments, then=then)
+        refused, replicas = self._caller.run(script(_name(publication)), *arguments, then=then)
         if then:
             self._check_replicas(replicas)
         return publish_results(publication, refused, self.max_payload)
@@ -165,7 +172,8 @@ class RedisBroker(Broker):
         call = publication.call
         if call is None:
             call = CallId(self._session, next(self._numbers))
-        return [*call_arguments(call), *publication_arguments(publication, self._places, self.max_payload)]
+        write = job_arguments if is_plain(publication) else publication_arguments
+        return [*call_arguments(call), *write(publication, self._places, self.max_payload)]
 
     def _wait(self) -> tuple[Argument, ...]:
         return ("WAIT", self.options.wait_replicas, int(self.options.publish_timeout * 700))
@@ -199,8 +207,12 @@ class RedisBroker(Broker):
 
     async def settle(self, settlements: Sequence[Settlement], call: CallId | None = None) -> list[SettleResult]:
         settling = Settling(settlements, self.options, self._places)
-        said = await self._opened().run(script("settle"), *call_arguments(call), *settling.arguments)
+        said = await self._opened().run(script(settling.script), *call_arguments(call), *settling.arguments)
         return settling.results(said)
 
     async def doctor(self) -> list[tuple[str, str, str]]:
         return await findings(self._opened())
+
+
+def _name(publication: Publication) -> str:
+    return "publish" if is_plain(publication) else "publish_all"

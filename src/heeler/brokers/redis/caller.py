@@ -39,35 +39,24 @@ class CallerLink:
         self._reader: Any = None
 
     def run(self, script: Script, *arguments: Argument, then: tuple[Argument, ...] = ()) -> tuple[Any, Any]:
-        """Run a script, and where given the command `then` behind it; both replies.
+        """Run a script, and after it the command `then` where one is given; both replies.
 
         Arguments must make a repetition harmless. Raises BrokerUnavailable or ConfigurationError.
         """
         until = time.monotonic() + self._options.publish_timeout
         tail = (b"1", self._target.prefix, self._now(), *arguments)
-        behind = packed(then) if then else b""
-        data = packed((b"EVALSHA", script.sha, *tail)) + behind
-        with self._lock:
+        data = packed((b"EVALSHA", script.sha, *tail))
+        if not self._lock.acquire(timeout=self._options.publish_timeout):
+            raise from_socket(TimeoutError(), self._options.shown)
+        try:
             while True:
                 try:
-                    return self._ask(data, bool(then), until)
+                    return self._ask(data, then, until)
                 except Reply as error:
                     if needs_script(error):
-                        data = packed((b"EVAL", script.text, *tail)) + behind
+                        data = packed((b"EVAL", script.text, *tail))
                         continue
-                    to = moved_to(error)
-                    if to is not None:
-                        self._target.moved(to[0] or self._options.addresses[0].host, to[1])
-                        self._drop()
-                        failure: BrokerUnavailable = Refused(f"Redis at {self._options.shown}: the slot has moved")
-                    else:
-                        told = from_reply(error, self._options.shown)
-                        if not isinstance(told, Refused):
-                            raise told from None
-                        if told.elsewhere:
-                            self._target.doubt()
-                            self._drop()
-                        failure = told
+                    failure = self._refusal(error)
                 except BrokerUnavailable as error:
                     self._drop()
                     self._target.doubt()
@@ -75,24 +64,40 @@ class CallerLink:
                 if time.monotonic() + _PAUSE > until:
                     raise failure
                 time.sleep(_PAUSE)
+        finally:
+            self._lock.release()
 
-    def _ask(self, data: bytes, is_double: bool, until: float) -> tuple[Any, Any]:
+    def _refusal(self, error: Reply) -> BrokerUnavailable:
+        """What the server carried out nothing for, and may do so soon, perhaps elsewhere. Raises what is final."""
+        to = moved_to(error)
+        if to is not None:
+            self._target.moved(to[0] or self._options.addresses[0].host, to[1])
+            self._drop()
+            return Refused(f"Redis at {self._options.shown}: the slot has moved")
+        told = from_reply(error, self._options.shown)
+        if not isinstance(told, Refused):
+            raise told from None
+        if told.elsewhere:
+            self._target.doubt()
+            self._drop()
+        return told
+
+    def _ask(self, data: bytes, then: tuple[Argument, ...], until: float) -> tuple[Any, Any]:
         if self._socket is None:
             self._socket = self._connect(until)
-        first = self._exchange(self._socket, data, until)
-        second = self._exchange(self._socket, b"", until) if is_double else None
-        if isinstance(first, Reply):
-            raise first
-        if isinstance(second, Reply):
-            raise second
-        return first, second
+        replies = []
+        for sent in (data, packed(then)) if then else (data,):
+            reply = self._exchange(self._socket, sent, until)
+            if isinstance(reply, Reply):
+                raise reply
+            replies.append(reply)
+        return replies[0], replies[1] if then else None
 
     def _exchange(self, sock: socket.socket, data: bytes, until: float) -> Any:
         """Send, and read one reply."""
         try:
             sock.settimeout(max(0.001, until - time.monotonic()))
-            if data:
-                sock.sendall(data)
+            sock.sendall(data)
             reader = self._reader
             while (reply := reader.gets()) is False:
                 received = sock.recv(_CHUNK)

@@ -150,7 +150,7 @@ class Link:
     async def run_until(
         self, until: float | None, then: tuple[Argument, ...], script: Script, *arguments: Argument
     ) -> tuple[Any, Any]:
-        """Run a script, and a command right behind it on the same connection if one is given; both replies.
+        """Run a script, and after it a command on the same connection if one is given; both replies.
 
         Until that time of the loop's clock it is tried again while the server refuses it for now.
         """
@@ -179,14 +179,8 @@ class Link:
             if connection is None or not connection.is_open:
                 connection = await self.connection(until)
             try:
-                first = connection.send_packed(data)
-                if not then:
-                    return await first, None
-                second = connection.send(*then)
-                try:
-                    return await first, await second
-                finally:
-                    second.cancel()
+                reply = await connection.send_packed(data)
+                return reply, await connection.send(*then) if then else None
             except Reply as error:
                 if needs_script(error):
                     raise

@@ -24,11 +24,13 @@ logger = logging.getLogger("heeler.broker.redis")
 class Listener:
     """Subscribes addresses, made at the first need; after a loss it connects and subscribes again by itself.
 
-    `on_message` gets what is published to an address, `on_gap` is called when something may have been missed.
+    `on_message` gets what is published to an address, `on_gap` is called when something may have been missed. When
+    the server falls silent here, the link for `commands` is dropped as well.
     """
 
-    def __init__(self, link: Link, prefix: str) -> None:
+    def __init__(self, link: Link, commands: Link, prefix: str) -> None:
         self._link = link
+        self._commands = commands
         self._prefix = f"{prefix}p:"
         self._process = new_id()[-12:]
         self._last_number = 0
@@ -114,6 +116,7 @@ class Listener:
             async with asyncio.timeout(_PATIENCE):
                 await connection.send("PING")
         except TimeoutError:
+            self._commands.drop()
             connection.close()
 
     async def close(self) -> None:

@@ -8,7 +8,15 @@ from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.stored import content_of
 from heeler.model import CallId, Envelope, Latch, Publication, PublishAnswer, PublishResult
 
-__all__ = ["Places", "call_arguments", "publication_arguments", "publish_results", "why_too_large"]
+__all__ = [
+    "Places",
+    "call_arguments",
+    "is_plain",
+    "job_arguments",
+    "publication_arguments",
+    "publish_results",
+    "why_too_large",
+]
 
 _MOST_PLACES = 1000
 _REFUSED, _EXISTS, _CONFLICT = PublishAnswer.REFUSED, PublishAnswer.EXISTS, PublishAnswer.CONFLICT
@@ -34,12 +42,24 @@ class Places:
         return place
 
 
+def is_plain(publication: Publication) -> bool:
+    """Whether the script without guards and latches will do."""
+    return publication.guard is None and not publication.latches
+
+
 def call_arguments(call: CallId | None) -> list[Argument]:
     return [call.session, call.number] if call is not None else ["", ""]
 
 
+def job_arguments(publication: Publication, places: Places, max_payload: int) -> list[Argument]:
+    """What `take_jobs` of lua/publishing.lua reads; bodies that are too large are left out."""
+    arguments: list[Argument] = []
+    _add_jobs(arguments, publication.envelopes, places, max_payload)
+    return arguments
+
+
 def publication_arguments(publication: Publication, places: Places, max_payload: int) -> list[Argument]:
-    """What `publish_taken` of lua/latches.lua reads; bodies that are too large are left out."""
+    """What `publish_taken` of lua/latches.lua reads."""
     arguments: list[Argument] = []
     guard = publication.guard
     if guard is None:

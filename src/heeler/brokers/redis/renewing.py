@@ -17,7 +17,7 @@ def renewal_arguments(renewals: Sequence[Renewal], lease: float) -> list[Argumen
     for renewal in renewals:
         receipt = renewal.delivery.receipt
         envelope = renewal.delivery.envelope
-        arguments += [receipt.id, envelope.queue, receipt.epoch, "M" if renewal.started else ""]
+        arguments += [receipt.id, receipt.tag or b"", envelope.queue, receipt.epoch, "M" if renewal.started else ""]
         report = renewal.report
         if report is None:
             arguments.append("")

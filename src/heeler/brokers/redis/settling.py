@@ -21,7 +21,7 @@ _ACTIONS = {Action.ACK: "ACK", Action.DEAD_LETTER: "DEAD", Action.RETRY: "RETRY"
 class Settling:
     """One batch: what just ends is grouped by queue, between what brings something about, which keeps its turn."""
 
-    __slots__ = ("_groups", "_options", "_order", "_places", "_plain", "_reasons", "arguments")
+    __slots__ = ("_groups", "_options", "_order", "_places", "_plain", "_reasons", "arguments", "script")
 
     def __init__(self, settlements: Sequence[Settlement], options: RedisOptions, places: Places) -> None:
         self._options = options
@@ -32,6 +32,7 @@ class Settling:
         self._reasons: dict[int, str] = {}
         self.arguments: list[Argument] = [0]
         most = options.max_payload
+        is_plain = True
         for number, settlement in enumerate(settlements):
             reason = _why_invalid(settlement, most)
             if (
@@ -42,10 +43,12 @@ class Settling:
             ):
                 self._add_plain(number, settlement)
             else:
+                is_plain = False
                 self._end_plain()
                 self._add_other(number, settlement, reason)
         self._end_plain()
         self.arguments[0] = self._groups
+        self.script = "settle" if is_plain else "settle_all"
 
     def _add_plain(self, number: int, settlement: Settlement) -> None:
         envelope = settlement.delivery.envelope
@@ -53,8 +56,8 @@ class Settling:
         if group is None:
             group = self._plain[envelope.queue] = ([], [])
         group[0].append(number)
-        group[1].append(settlement.delivery.receipt.id)
-        group[1].extend(_ending(settlement))
+        receipt = settlement.delivery.receipt
+        group[1].extend((receipt.id, receipt.tag or b"", *_ending(settlement)))
 
     def _end_plain(self) -> None:
         for queue, (numbers, arguments) in self._plain.items():
@@ -77,6 +80,7 @@ class Settling:
             "A",
             settlement.delivery.envelope.queue,
             receipt.id,
+            receipt.tag or b"",
             receipt.epoch,
             "CHECK" if reason else _ACTIONS[settlement.action],
             len(rest),

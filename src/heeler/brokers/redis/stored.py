@@ -21,6 +21,7 @@ __all__ = [
     "envelope_of",
     "expiry_of",
     "frames",
+    "mark_of",
     "read_content",
     "record_of",
 ]
@@ -123,6 +124,11 @@ def envelope_of(stored: bytes) -> Envelope:
 
 def expiry_of(stored: bytes) -> float | None:
     return _STORED.unpack_from(stored)[2] or None
+
+
+def mark_of(stored: bytes) -> bytes:
+    """What tells the job from one that had the same id before."""
+    return stored[:8]
 
 
 def read_content(content: bytes) -> Envelope:

@@ -11,7 +11,7 @@ from heeler.brokers.redis.link import Link
 from heeler.brokers.redis.listener import Listener
 from heeler.brokers.redis.options import RedisOptions
 from heeler.brokers.redis.scripts import script
-from heeler.brokers.redis.stored import NotStored, envelope_of, expiry_of
+from heeler.brokers.redis.stored import NotStored, envelope_of, expiry_of, mark_of
 from heeler.clock import Clock, new_id
 from heeler.contracts import QueueShare, Subscription
 from heeler.errors import HeelerError
@@ -21,7 +21,7 @@ __all__ = ["RedisSubscription"]
 
 _MOST = 1000  # jobs that one script leases
 _SWEEP = 2.0  # seconds, a little more or less, after which a sleeper looks whether it still stands on the list
-_FIXED = 6  # items of the reply before the jobs
+_FIXED = 7  # items of the reply before the ids and the jobs
 
 logger = logging.getLogger("heeler.broker.redis")
 
@@ -143,9 +143,10 @@ class RedisSubscription(Subscription):
             return []
         self._skipped = skip_tasks
         reply = await self._run_fetch(min(limit, _MOST), max_bytes, skip_tasks)
-        if len(reply) == _FIXED:
-            return []
-        return await self._deliveries(float(reply[0]), reply)
+        begin = _FIXED + int(reply[_FIXED - 1])
+        if begin > _FIXED:
+            await self._link.run(script("drop"), begin - _FIXED, *reply[_FIXED:begin])
+        return await self._deliveries(float(reply[0]), reply[begin:]) if len(reply) > begin else []
 
     async def _run_fetch(self, limit: int, max_bytes: int, skipped: frozenset[str]) -> list[bytes]:
         self._bell.clear()
@@ -191,11 +192,11 @@ class RedisSubscription(Subscription):
             )
         self._origin = origin
 
-    async def _deliveries(self, now: float, reply: list[bytes]) -> list[Delivery]:
+    async def _deliveries(self, now: float, jobs: list[bytes]) -> list[Delivery]:
         deliveries: list[Delivery] = []
         garbage: list[tuple[bytes, str]] = []
-        for n in range(_FIXED, len(reply), 2):
-            stored, history = reply[n], reply[n + 1]
+        for n in range(0, len(jobs), 2):
+            stored, history = jobs[n], jobs[n + 1]
             try:
                 envelope = envelope_of(stored)
             except NotStored as error:
@@ -205,7 +206,7 @@ class RedisSubscription(Subscription):
                 deliveries.append(
                     Delivery(
                         envelope=envelope,
-                        receipt=Receipt(envelope.id, 1),
+                        receipt=Receipt(envelope.id, 1, mark_of(stored)),
                         leased_at=now,
                         expires_at=expiry_of(stored),
                     )
@@ -215,7 +216,7 @@ class RedisSubscription(Subscription):
                 deliveries.append(
                     Delivery(
                         envelope=envelope,
-                        receipt=Receipt(envelope.id, int(epoch)),
+                        receipt=Receipt(envelope.id, int(epoch), mark_of(stored)),
                         leased_at=now,
                         expires_at=expiry_of(stored),
                         attempts=int(attempts),

@@ -293,6 +293,17 @@ class TestLeasesRunOut(Suite):
         assert again.suspect
         assert (again.attempts, again.note) == (2, b"n")
 
+    async def test_also_a_job_without_any_history_has_one_once_its_lease_ran_out(self, harness: Harness) -> None:
+        self.needs(harness, "fencing")
+        dead, living = await harness.worker(lease=30.0), await harness.worker()
+        await publish(dead.broker, make_envelope())
+        first = await dead.take_one()
+        await harness.advance(31)
+        [again] = await living.fetch() or [await living.take_one()]  # also where nobody had looked before
+        assert again.receipt.epoch > first.receipt.epoch
+        assert again.suspect
+        assert await dead.end(first) is SettleAnswer.LOST
+
     async def test_a_lease_is_kept_by_extending_it(self, harness: Harness) -> None:
         worker, other = await harness.worker(lease=30.0), await harness.worker()
         await publish(worker.broker, make_envelope())
@@ -314,6 +325,7 @@ class TestLeasesRunOut(Suite):
         assert await worker.end(extended) is SettleAnswer.ACCEPTED
 
     async def test_extending_tells_which_leases_are_lost_and_keeps_the_others(self, harness: Harness) -> None:
+        self.needs(harness, "fencing")
         worker, other = await harness.worker(lease=30.0), await harness.worker(lease=300.0)
         await publish(worker.broker, make_envelope("ended"), make_envelope("taken"))
         ended, taken = await worker.take(2)
@@ -330,6 +342,8 @@ class TestLeasesRunOut(Suite):
 
 
 class TestOnlyTheGuiltyPay(Suite):
+    promise = "fencing"  # who knows nothing of leases knows nothing of marks
+
     async def test_a_lost_lease_counts_as_a_crash_only_if_its_run_was_marked_as_started(self, harness: Harness) -> None:
         dying, living = await harness.worker(lease=30.0), await harness.worker()
         await publish(dying.broker, make_envelope("marked"), make_envelope("unmarked"))
@@ -529,6 +543,7 @@ class TestLostRepliesCanBeRepeated(Suite):
     async def test_a_publication_repeated_with_its_call_has_the_same_answers_and_no_second_effect(
         self, harness: Harness
     ) -> None:
+        self.needs(harness, "id_deduplication")
         worker = await harness.worker()
         call = CallId("producer", 1)
         envelopes = [make_envelope("a", keep=0.0), make_envelope("b", keep=0.0), make_envelope("a", keep=0.0)]

@@ -63,7 +63,13 @@ class Suite:
     pytestmark: ClassVar = [pytest.mark.asyncio]
     promise: ClassVar[str | None] = None  # the field of Features that the whole class is about
 
+    @staticmethod
+    def needs(harness: Harness, promise: str) -> None:
+        """Skip this test where the promise is denied."""
+        if promise in harness.denials:
+            pytest.skip(f"the broker denies the promise {promise!r}")
+
     @pytest.fixture(autouse=True)
     def _denied_promises_are_not_tested(self, harness: Harness) -> None:
-        if self.promise is not None and self.promise in harness.denials:
-            pytest.skip(f"the broker denies the promise {self.promise!r}")
+        if self.promise is not None:
+            self.needs(harness, self.promise)

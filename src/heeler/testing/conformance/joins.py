@@ -151,8 +151,7 @@ class TestLatchesLetGoOnce(Suite):
         assert await worker.take_ids(1) == ["body"]
 
     async def test_arrivals_of_a_lost_lease_do_not_count(self, harness: Harness) -> None:
-        if "fencing" in harness.denials:
-            pytest.skip("the broker denies the promise 'fencing'")
+        self.needs(harness, "fencing")
         worker, heir = await harness.worker(lease=30.0), await harness.worker(lease=30.0)
         await publish(worker.broker, make_envelope("job"), latches=[_latch(total=1)])
         lost = await worker.take_one()

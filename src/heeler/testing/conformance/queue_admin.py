@@ -119,6 +119,8 @@ class TestJobsAreListed(Suite):
 
 
 class TestPausedQueues(Suite):
+    promise = "fencing"  # what remembers no lease remembers no pause either
+
     async def test_no_job_of_a_paused_queue_is_fetched_until_it_is_resumed(self, harness: Harness) -> None:
         worker = await harness.worker("a", "b", lease=30.0)
         await publish(worker.broker, make_envelope("first", queue="a"), make_envelope("lost", queue="a"))
@@ -165,8 +167,7 @@ class TestPurging(Suite):
         assert await (await harness.worker("other")).take_ids(1) == ["elsewhere"]
 
     async def test_scheduled_jobs_too_where_that_is_asked_for(self, harness: Harness) -> None:
-        if "lists_waiting" in harness.denials:
-            pytest.skip("the broker denies the promise 'lists_waiting'")
+        self.needs(harness, "lists_waiting")
         worker = await harness.worker()
         await publish(worker.broker, make_envelope(), make_envelope(delay=10.0))
         assert await _admin(worker).purge("default", scheduled=True) == 2

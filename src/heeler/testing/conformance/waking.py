@@ -157,8 +157,7 @@ class TestAboutOneWorkerWakesForEachJob(Suite):
         assert await staying.take_ids(1) == ["a"]
 
     async def test_a_job_that_a_waiting_worker_skips_wakes_another(self, harness: Harness) -> None:
-        if "skips_tasks" in harness.denials:
-            pytest.skip("the broker denies the promise 'skips_tasks'")
+        self.needs(harness, "skips_tasks")
         broker = await harness.open()
         full, free = await harness.worker(), await harness.worker()
         skipping = asyncio.create_task(_skip(full, "suite.limited"))

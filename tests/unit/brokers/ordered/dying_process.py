@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,9 +12,9 @@ from heeler.clock import new_id
 from heeler.contracts import Applied, OrderedStore, QueueShare, Subscription
 from heeler.errors import BrokerUnavailable
 from heeler.io_thread import IoThread
-from heeler.model import Action, CallId, Delivery, Envelope, SettleAnswer, Settlement
+from heeler.model import Action, CallId, Delivery, SettleAnswer, Settlement
 from heeler.testing import ManualClock
-from heeler.testing.conformance.worker import make_envelope, settlement, success
+from heeler.testing.conformance.worker import settlement, success
 from heeler.testing.plain_memory import MemoryPlainBroker
 
 __all__ = ["LEASE", "Fuse", "Process", "Site"]
@@ -31,15 +32,24 @@ class Fuse:
         self.left: int | None = None  # None: nothing breaks
         self.after = False  # the step on which it dies takes effect, but its answer is lost
         self.blown = False
+        self.steps: list[str] = []  # that happened
+        self._broken: frozenset[str] = frozenset()
+
+    def break_steps(self, *names: str) -> None:
+        """From now on these steps fail, and no others."""
+        self._broken = frozenset(names)
 
     def set(self, steps: int | None, *, after: bool = False) -> None:
         self.left = steps
         self.after = after
 
-    def around(self, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def around(self, name: str, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             if self.blown:
                 raise BrokerUnavailable("this process has died")
+            if name in self._broken:
+                raise BrokerUnavailable("there is no answer")
+            self.steps.append(name)
             if self.left == 0:
                 self.blown = True
                 if self.after:
@@ -65,7 +75,7 @@ class Fused:
             return Fused(value, self._fuse)
         if name == "subscribe":
             return self._subscribe
-        return self._fuse.around(value) if name in _STEPS else value
+        return self._fuse.around(name, value) if name in _STEPS else value
 
     async def _subscribe(self, *args: Any) -> Any:
         return Fused(await self._inner.subscribe(*args), self._fuse)
@@ -112,6 +122,11 @@ class Process:
     async def fetch(self, limit: int = 100) -> list[Delivery]:
         assert self.subscription is not None
         return await self.subscription.fetch(limit)
+
+    async def settle_down(self) -> None:
+        """Return when what is cleared by the way is cleared."""
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     async def die(self) -> None:
         """End without a word: what was in hand comes back, nothing is finished."""
@@ -163,7 +178,3 @@ class Site:
         for process in self._processes:
             await process.die()
         self.io.close()
-
-
-def plain_job(id: str, **fields: Any) -> Envelope:
-    return make_envelope(id, **fields)

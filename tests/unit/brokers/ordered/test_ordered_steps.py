@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from dying_process import LEASE, Process, Site
 
 from heeler.brokers.memory.ordered_store import MemoryOrderedStore
+from heeler.brokers.sqlite import SqliteBroker
+from heeler.brokers.sqlite.ordered_store import SqliteOrderedStore
 from heeler.contracts import OrderedStore
 from heeler.errors import BrokerUnavailable
 from heeler.model import (
@@ -27,16 +30,22 @@ from heeler.testing.conformance.worker import make_envelope, settlement, success
 
 MOST_STEPS = 12
 
-Scenario = tuple[Callable[[Site, Process], Awaitable[None]], Callable[[Site, bool], Awaitable[None]]]
 
+@pytest.fixture(params=["memory", "sqlite"])
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    def make_store(site: Site) -> OrderedStore:
+        if request.param == "memory":
+            return MemoryOrderedStore(clock=site.clock, namespace=site.namespace, name="shared")
+        broker = SqliteBroker(
+            path=tmp_path / "results.db",
+            io=site.io,
+            clock=site.clock,
+            namespace=site.namespace,
+            synchronous="normal",
+        )
+        return SqliteOrderedStore(broker)
 
-def _memory(site: Site) -> OrderedStore:
-    return MemoryOrderedStore(clock=site.clock, namespace=site.namespace, name="shared")
-
-
-@pytest.fixture(params=[_memory], ids=["memory"])
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    site = Site(request.param)
+    site = Site(make_store)
     keeping = site.make_store()  # so that the shared memory outlives each process
     messages = (await site.process()).plain
     yield site

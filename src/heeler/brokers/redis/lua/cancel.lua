@@ -1,5 +1,5 @@
 -- End waiting jobs and mark running ones.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, wake, lines, news, burying, publishing, latches, ended, unrun
 --
 -- takes: ids
 -- returns: of each 'C' (it is over, cancelled), 'R' (its worker will be told), 'E' (it had ended otherwise), '' (unknown)
@@ -30,5 +30,6 @@ for n, id in ipairs(take_list()) do
     end
   end
 end
-finish()
+wake_and_arm()
+send_news()
 return answers

@@ -1,7 +1,7 @@
 -- Keep leases, and take in what running jobs say.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, wake, news
 --
--- takes: lease in seconds; how many; of each id, queue, epoch, 'M' to mark that its run starts alone (or ''), a
+-- takes: lease in seconds; how many; of each id, mark, queue, epoch, 'M' to mark that its run starts alone (or ''), a
 --        report as it is told to who waits (or ''), and if there is one: whom to tell, start, worker, fraction,
 --        message, saved (each '' where the report leaves it out, else '=' and the value)
 -- returns: 'L' (lost) or 'C' (somebody cancelled it) and the id, of those of which there is something to say
@@ -30,7 +30,7 @@ local function merge(state, start, worker, fraction, message, saved)
 end
 
 for _ = 1, count do
-  local id, queue, epoch, mark, report = take(), take(), take_number(), take(), take()
+  local id, mark, queue, epoch, starts, report = take(), take(), take(), take_number(), take() ~= '', take()
   local reply_to, start, worker, fraction, message, saved
   if report ~= '' then
     reply_to, start, worker, fraction, message, saved = take(), take(), take(), take(), take(), take()
@@ -41,20 +41,20 @@ for _ = 1, count do
   if state then
     is_held = state.held and state.epoch == epoch
   end
-  local value = is_held and (not score or report ~= '') and stored(id)
-  if not is_held or value == nil then
+  if not is_held or call('GETRANGE', job_key(id), 0, 7) ~= mark then
     answers[#answers + 1] = 'L'
     answers[#answers + 1] = id
   else
     if not score then -- it ran out, but nobody has taken it
+      local value = call('GET', job_key(id))
       withdraw(id, queue, task_of(value), place_of(value, state))
     end
     renewed[queue] = renewed[queue] or {}
     table.insert(renewed[queue], exact(now + lease))
     table.insert(renewed[queue], id)
-    if mark ~= '' or report ~= '' then
+    if starts or report ~= '' then
       state = state or first_state()
-      state.started = state.started or (mark ~= '') or nil
+      state.started = state.started or starts or nil
       if report ~= '' then
         state.reported = true
         merge(state, start, worker, fraction, message, saved)
@@ -72,5 +72,6 @@ for queue, leases in pairs(renewed) do
   in_parts(leases, function(...) call('ZADD', leased(queue), ...) end)
   to_arm[queue] = true
 end
-finish()
+wake_and_arm()
+send_news()
 return answers

@@ -1,12 +1,12 @@
 -- Lease jobs, or lie down where there are none.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, wake, lines
 --
 -- takes: lease in seconds; how many (0: only look); how many bytes of bodies; address of the sleeper; is it asleep
 --        ('1' or ''); an origin (any new name); queues; their weights, or none for strict order; credits from the
 --        last fetch (as many); tasks to pass over
 -- returns: the time; 'W' (there is or may be more), 'S' (asleep now) or '' (took some); in how many seconds to wake
---          by oneself (or ''); the origin of the data; credits; how many jobs had lost their content; then of each
---          leased job what is stored, and 'EPOCH ATTEMPTS CRASHES SUSPECT NOTE' (empty on the first lease)
+--          by oneself (or ''); the origin of the data; credits; how many jobs had lost their content; how many are
+--          cancelled, and their ids: leased, but only to be ended by `drop`; then of each leased job what is stored, and 'EPOCH ATTEMPTS CRASHES SUSPECT NOTE' (empty on the first lease)
 --
 -- origin  (string) made with the first fetch: another one tells that all data were lost
 
@@ -174,7 +174,7 @@ local function charge(chosen)
   end
 end
 
-local jobs, members, lost = {}, {}, 0
+local jobs, cancelled, lost = {}, {}, 0
 local until_ = exact(now + lease)
 local is_work = false
 while wanted > 0 and max_bytes >= 0 do
@@ -196,9 +196,10 @@ while wanted > 0 and max_bytes >= 0 do
     lost = lost + 1
     call('HDEL', STATE, id)
   elseif state and state.cancelled then
-    for _, member in ipairs(end_unrun(id, value, state, 'cancelled while it ran on a worker that was lost')) do
-      members[#members + 1] = member
-    end
+    cancelled[#cancelled + 1] = id
+    source.leases = source.leases or {}
+    source.leases[#source.leases + 1] = until_
+    source.leases[#source.leases + 1] = id
   else
     local history = ''
     if state then
@@ -244,29 +245,31 @@ for _, source in ipairs(sources) do
     end
   end
 end
-skip_members(members)
 
 local sleep, wake_in = '', ''
 if #jobs > 0 or is_work then
   if was_asleep then
-    local entry = sleeper(address)
+    local entry = sleeping().sleeper(address)
     if entry then
-      get_up(address, entry)
+      sleeping().get_up(address, entry)
     end
   end
-  finish()
+  wake_and_arm()
   sleep = is_work and 'W' or ''
 else
-  finish()
-  if may_be_more or #members > 0 then
+  wake_and_arm()
+  if may_be_more or #cancelled > 0 then
     sleep = 'W'
   else
-    local seconds = lie_down(address, queues, #skipped > 0 and skipped or false)
+    local seconds = sleeping().lie_down(address, queues, #skipped > 0 and skipped or false)
     sleep, wake_in = 'S', seconds and exact(seconds) or ''
   end
 end
 
-local reply = {exact(now), sleep, wake_in, origin, table.concat(credits, ' '), exact(lost)}
+local reply = {exact(now), sleep, wake_in, origin, table.concat(credits, ' '), exact(lost), exact(#cancelled)}
+for n = 1, #cancelled do
+  reply[#reply + 1] = cancelled[n]
+end
 for n = 1, #jobs do
   reply[#reply + 1] = jobs[n]
 end

@@ -124,6 +124,11 @@ local function is_over(value)
   return letter_of(value) ~= 'L' and #value >= FROM and select(2, struct.unpack('<dd', value)) <= now
 end
 
+-- What tells a job from one that had the same id before: the place that it was given at first.
+local function mark_of(value)
+  return string.sub(value, 1, 8)
+end
+
 -- The stored job, nil if there is none (any more).
 local function stored(id)
   local value = call('GET', job_key(id))

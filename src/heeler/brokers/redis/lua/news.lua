@@ -5,6 +5,34 @@
 -- p:ADDRESS  (channel) one message for all that a script has to tell there: arrays of id, status, time of the next
 --            run, report, and the stored job (empty where that is large: it is to be read)
 
+-- Strings as one, which the reader takes apart as an array of RESP, the protocol of Redis.
+local function framed(list)
+  local frames = {'*', #list, '\r\n'}
+  for n = 1, #list do
+    local item = list[n]
+    frames[#frames + 1] = '$' .. #item .. '\r\n'
+    frames[#frames + 1] = item
+    frames[#frames + 1] = '\r\n'
+  end
+  return table.concat(frames)
+end
+
+-- What a reader is told of a live job beyond its envelope: attempts, crashes, record, and what its runs reported.
+local function known(state)
+  if not state then
+    return {}
+  end
+  local report = state.report or {}
+  local list = {
+    exact(state.attempts), exact(state.crashes), state.record or '', report.started or '', report.last or '',
+    report.fraction or '', report.message or '', report.saved or '',
+  }
+  for _, worker in ipairs(report.workers or {}) do
+    list[#list + 1] = worker
+  end
+  return list
+end
+
 local WATCHED = P .. 'watched'
 local LARGE = 8192 -- bytes of a stored job that is not sent along
 local LARGEST_MESSAGE = 262144

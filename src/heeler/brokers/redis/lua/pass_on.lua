@@ -6,9 +6,9 @@
 
 local address, queues = take(), take_list()
 free_first()
-local entry = sleeper(address)
+local entry = sleeping().sleeper(address)
 if entry then
-  get_up(address, entry)
+  sleeping().get_up(address, entry)
 end
 for _, queue in ipairs(queues) do
   if call('EXISTS', P .. 'waiting:' .. queue, P .. 'sides:' .. queue) > 0 then

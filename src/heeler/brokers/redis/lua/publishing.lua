@@ -1,5 +1,5 @@
 -- Part: making jobs real, by a publication, as follow-ups, or because a latch lets them go.
--- Needs: start, jobs, wake
+-- Needs: start, jobs, wake, lines
 --
 -- A job to be made is four strings:
 --   id
@@ -42,11 +42,6 @@ local function read_more(more)
     end
   end
   return due_at and due_at > now and due_at or nil, expires_at or 0, state
-end
-
-local function schedule(id, queue, place, at)
-  call('ZADD', due(queue), exact(at), due_member(id, place))
-  to_arm[queue] = true
 end
 
 -- Read a list of jobs from the arguments: the number of the first argument and how many jobs there are. The functions

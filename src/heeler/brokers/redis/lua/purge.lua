@@ -1,5 +1,5 @@
 -- Drop some waiting or scheduled jobs of a queue.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, wake, lines, news, burying, publishing, latches, ended, unrun
 --
 -- takes: queue; 'waiting' or 'scheduled'; only those published before this sequence number (0: all that are there
 --        now); how many at most; reason
@@ -44,5 +44,6 @@ else
   end
 end
 skip_members(members)
-finish()
+wake_and_arm()
+send_news()
 return {count, exact(before)}

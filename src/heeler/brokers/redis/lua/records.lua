@@ -1,5 +1,5 @@
 -- What is known of jobs.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, news
 --
 -- takes: ids; address that from now on is to hear of them (or '')
 -- returns: of each id what is stored (or ''), when it starts next (or ''), '1' if its run was announced (or ''), and

@@ -1,5 +1,5 @@
 -- Put dead letters back on their queues as new jobs.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, wake, lines, news, burying
 --
 -- takes: how many; of each id, in how many seconds it expires (or ''), whom to tell
 -- returns: how many went back
@@ -23,5 +23,6 @@ for _ = 1, take_number() do
     end
   end
 end
-finish()
+wake_and_arm()
+send_news()
 return count

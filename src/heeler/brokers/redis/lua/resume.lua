@@ -1,5 +1,5 @@
 -- Let jobs of a queue be fetched again.
--- Needs: start, jobs, wake, news, burying, publishing, latches, endings
+-- Needs: start, jobs, wake, lines
 --
 -- takes: queue
 -- returns: nothing
@@ -12,5 +12,5 @@ if waits > 0 then
   new_work(queue, waits)
 end
 to_arm[queue] = true
-finish()
+wake_and_arm()
 return false

@@ -49,15 +49,3 @@ end
 local function free_first()
   call('DEL', P)
 end
-
--- Strings as one, which the reader takes apart as an array of RESP, the protocol of Redis.
-local function framed(list)
-  local frames = {'*', #list, '\r\n'}
-  for n = 1, #list do
-    local item = list[n]
-    frames[#frames + 1] = '$' .. #item .. '\r\n'
-    frames[#frames + 1] = item
-    frames[#frames + 1] = '\r\n'
-  end
-  return table.concat(frames)
-end

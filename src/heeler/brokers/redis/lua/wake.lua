@@ -22,156 +22,7 @@ local function sleeps_anybody()
   return is_anybody_asleep
 end
 
-local function sleeper(address)
-  local packed = call('HGET', SLEEPERS, address)
-  if not packed then
-    return nil
-  end
-  local fine, entry = pcall(cmsgpack.unpack, packed)
-  if fine and type(entry) == 'table' and type(entry.queues) == 'table' then
-    return entry
-  end
-  call('HDEL', SLEEPERS, address)
-  return nil
-end
-
--- When the next job of a queue comes due or the next lease runs out; nil: nothing is in sight, or it is paused.
-local function next_time(queue)
-  if call('SISMEMBER', P .. 'paused', queue) == 1 then
-    return nil
-  end
-  local soonest = nil
-  for _, key in ipairs({P .. 'due:' .. queue, P .. 'leased:' .. queue}) do
-    local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
-    local time = tonumber(first[2])
-    if time and (not soonest or time < soonest) then
-      soonest = time
-    end
-  end
-  return soonest
-end
-
-local function alarm_of(queue)
-  local packed = call('HGET', ALARMS, queue)
-  if not packed then
-    return nil
-  end
-  local fine, alarm = pcall(cmsgpack.unpack, packed)
-  if fine and type(alarm) == 'table' and type(alarm.at) == 'number' then
-    return alarm
-  end
-  return nil
-end
-
 local to_arm = {} -- queues that lost who had their alarm, or got an earlier time
-
-local function get_up(address, entry)
-  call('HDEL', SLEEPERS, address)
-  for _, queue in ipairs(entry.queues) do
-    call('ZREM', asleep(queue), address)
-    local alarm = alarm_of(queue)
-    if alarm and alarm.address == address then
-      call('HDEL', ALARMS, queue)
-      to_arm[queue] = true
-    end
-  end
-end
-
--- See to it that somebody who sleeps wakes when it is time for this queue.
-local function arm(queue)
-  local time = next_time(queue)
-  if not time then
-    call('HDEL', ALARMS, queue)
-    return
-  end
-  local alarm = alarm_of(queue)
-  if alarm and alarm.at <= time and alarm.at > now and call('HEXISTS', SLEEPERS, alarm.address) == 1 then
-    return
-  end
-  local candidates = call('ZREVRANGE', asleep(queue), 0, -1)
-  if alarm then
-    table.insert(candidates, 1, alarm.address)
-  end
-  for _, address in ipairs(candidates) do
-    local entry = sleeper(address)
-    if entry then
-      if call('PUBLISH', P .. 'p:' .. address, 'a ' .. exact(math.max(0, time - now))) > 0 then
-        call('HSET', ALARMS, queue, cmsgpack.pack({address = address, at = time}))
-        return
-      end
-      get_up(address, entry)
-    else
-      call('ZREM', asleep(queue), address)
-    end
-  end
-  call('HDEL', ALARMS, queue)
-end
-
--- Lie down. The answer is in how many seconds to wake by oneself; nil if that is somebody else's part.
-local function lie_down(address, queues, skipped)
-  call('HSET', SLEEPERS, address, cmsgpack.pack({queues = queues, skipped = skipped}))
-  is_anybody_asleep = true
-  local soonest = nil
-  for _, queue in ipairs(queues) do
-    call('ZADD', asleep(queue), exact(now), address)
-    local time = next_time(queue)
-    if time then
-      local alarm = alarm_of(queue)
-      local is_served = alarm and alarm.address ~= address and alarm.at <= time and alarm.at > now
-        and call('HEXISTS', SLEEPERS, alarm.address) == 1
-      if not is_served then
-        call('HSET', ALARMS, queue, cmsgpack.pack({address = address, at = time}))
-        if not soonest or time < soonest then
-          soonest = time
-        end
-      end
-    end
-  end
-  return soonest and math.max(0, soonest - now)
-end
-
-local function passes_over_all(entry, tasks)
-  if type(entry.skipped) ~= 'table' or not tasks then
-    return false
-  end
-  local skipped = {}
-  for _, task in ipairs(entry.skipped) do
-    skipped[task] = true
-  end
-  for task in pairs(tasks) do
-    if not skipped[task] then
-      return false
-    end
-  end
-  return true
-end
-
--- Wake as many sleepers of a queue as there are new jobs; `tasks` is the set of their tasks, nil where it is not known.
-local function wake(queue, jobs, tasks)
-  local first = 0
-  while jobs > 0 do
-    local addresses = call('ZREVRANGE', asleep(queue), first, first + 15)
-    if #addresses == 0 then
-      return
-    end
-    for _, address in ipairs(addresses) do
-      local entry = sleeper(address)
-      if not entry then
-        call('ZREM', asleep(queue), address)
-      elseif passes_over_all(entry, tasks) then
-        first = first + 1
-      else
-        get_up(address, entry)
-        if call('PUBLISH', P .. 'p:' .. address, 'w') > 0 then
-          jobs = jobs - 1
-          if jobs == 0 then
-            return
-          end
-        end
-      end
-    end
-  end
-end
 
 local work = {} -- queue → how many jobs it got in this script
 local tasks_of_work = {} -- queue → the set of their tasks, false where one is not known
@@ -186,11 +37,172 @@ local function new_work(queue, jobs, task)
   end
 end
 
+-- What is only needed where somebody sleeps; a script has no time to make functions that it does not call.
+local made = nil
+local function sleeping()
+  if made then
+    return made
+  end
+
+  local function sleeper(address)
+    local packed = call('HGET', SLEEPERS, address)
+    if not packed then
+      return nil
+    end
+    local fine, entry = pcall(cmsgpack.unpack, packed)
+    if fine and type(entry) == 'table' and type(entry.queues) == 'table' then
+      return entry
+    end
+    call('HDEL', SLEEPERS, address)
+    return nil
+  end
+
+  -- When the next job of a queue comes due or the next lease runs out; nil: nothing is in sight, or it is paused.
+  local function next_time(queue)
+    if call('SISMEMBER', P .. 'paused', queue) == 1 then
+      return nil
+    end
+    local soonest = nil
+    for _, key in ipairs({P .. 'due:' .. queue, P .. 'leased:' .. queue}) do
+      local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+      local time = tonumber(first[2])
+      if time and (not soonest or time < soonest) then
+        soonest = time
+      end
+    end
+    return soonest
+  end
+
+  local function alarm_of(queue)
+    local packed = call('HGET', ALARMS, queue)
+    if not packed then
+      return nil
+    end
+    local fine, alarm = pcall(cmsgpack.unpack, packed)
+    if fine and type(alarm) == 'table' and type(alarm.at) == 'number' then
+      return alarm
+    end
+    return nil
+  end
+
+  local function get_up(address, entry)
+    call('HDEL', SLEEPERS, address)
+    for _, queue in ipairs(entry.queues) do
+      call('ZREM', asleep(queue), address)
+      local alarm = alarm_of(queue)
+      if alarm and alarm.address == address then
+        call('HDEL', ALARMS, queue)
+        to_arm[queue] = true
+      end
+    end
+  end
+
+  -- See to it that somebody who sleeps wakes when it is time for this queue.
+  local function arm(queue)
+    local time = next_time(queue)
+    if not time then
+      call('HDEL', ALARMS, queue)
+      return
+    end
+    local alarm = alarm_of(queue)
+    if alarm and alarm.at <= time and alarm.at > now and call('HEXISTS', SLEEPERS, alarm.address) == 1 then
+      return
+    end
+    local candidates = call('ZREVRANGE', asleep(queue), 0, -1)
+    if alarm then
+      table.insert(candidates, 1, alarm.address)
+    end
+    for _, address in ipairs(candidates) do
+      local entry = sleeper(address)
+      if entry then
+        if call('PUBLISH', P .. 'p:' .. address, 'a ' .. exact(math.max(0, time - now))) > 0 then
+          call('HSET', ALARMS, queue, cmsgpack.pack({address = address, at = time}))
+          return
+        end
+        get_up(address, entry)
+      else
+        call('ZREM', asleep(queue), address)
+      end
+    end
+    call('HDEL', ALARMS, queue)
+  end
+
+  -- Lie down. The answer is in how many seconds to wake by oneself; nil if that is somebody else's part.
+  local function lie_down(address, queues, skipped)
+    call('HSET', SLEEPERS, address, cmsgpack.pack({queues = queues, skipped = skipped}))
+    is_anybody_asleep = true
+    local soonest = nil
+    for _, queue in ipairs(queues) do
+      call('ZADD', asleep(queue), exact(now), address)
+      local time = next_time(queue)
+      if time then
+        local alarm = alarm_of(queue)
+        local is_served = alarm and alarm.address ~= address and alarm.at <= time and alarm.at > now
+          and call('HEXISTS', SLEEPERS, alarm.address) == 1
+        if not is_served then
+          call('HSET', ALARMS, queue, cmsgpack.pack({address = address, at = time}))
+          if not soonest or time < soonest then
+            soonest = time
+          end
+        end
+      end
+    end
+    return soonest and math.max(0, soonest - now)
+  end
+
+  local function passes_over_all(entry, tasks)
+    if type(entry.skipped) ~= 'table' or not tasks then
+      return false
+    end
+    local skipped = {}
+    for _, task in ipairs(entry.skipped) do
+      skipped[task] = true
+    end
+    for task in pairs(tasks) do
+      if not skipped[task] then
+        return false
+      end
+    end
+    return true
+  end
+
+  -- Wake as many sleepers of a queue as there are new jobs; `tasks` is the set of their tasks, nil where it is not known.
+  local function wake(queue, jobs, tasks)
+    local first = 0
+    while jobs > 0 do
+      local addresses = call('ZREVRANGE', asleep(queue), first, first + 15)
+      if #addresses == 0 then
+        return
+      end
+      for _, address in ipairs(addresses) do
+        local entry = sleeper(address)
+        if not entry then
+          call('ZREM', asleep(queue), address)
+        elseif passes_over_all(entry, tasks) then
+          first = first + 1
+        else
+          get_up(address, entry)
+          if call('PUBLISH', P .. 'p:' .. address, 'w') > 0 then
+            jobs = jobs - 1
+            if jobs == 0 then
+              return
+            end
+          end
+        end
+      end
+    end
+  end
+
+  made = {sleeper = sleeper, get_up = get_up, lie_down = lie_down, wake = wake, arm = arm}
+  return made
+end
+
 -- The end of every script that moves jobs.
 local function wake_and_arm()
   if not sleeps_anybody() then
     return
   end
+  local wake, arm = sleeping().wake, sleeping().arm
   for queue, jobs in pairs(work) do
     if call('SISMEMBER', P .. 'paused', queue) == 0 then
       wake(queue, jobs, tasks_of_work[queue])
