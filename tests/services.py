@@ -45,6 +45,12 @@ def _missing(what: str) -> NoReturn:
     pytest.skip(text)
 
 
+def _ends_with_us() -> list[str]:
+    """So that a test run that is killed leaves no server behind."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv is not None else []
+
+
 def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Ask a server that cannot tell by itself, again and again."""
     until = time.monotonic() + _PATIENCE
@@ -120,7 +126,7 @@ class RedisServer:
     def start(self, *more: str) -> RedisServer:
         command = [self._binary, *more, *self._listening(), "--dir", str(self.folder), "--save", ""]
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*_ends_with_us(), *command, *self._options], stdout=log, stderr=log)
         wait_until(self._listens, f"redis-server does not start, see {self.folder}/server.log")
         return self
 

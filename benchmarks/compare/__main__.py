@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from datetime import UTC, datetime
 
@@ -23,7 +24,7 @@ def main() -> None:
     extent = QUICK if asked.quick else FULL
     with redis_server(asked.redis, tuple(asked.databases)) as server:
         systems = [System(name, server) for name in asked.systems]
-        surroundings = [machine(), server.describe()]
+        surroundings = [machine(), server.describe(), f"load before the start {os.getloadavg()[0]:.1f}"]
         _introduce(systems, surroundings)
         begin = time.monotonic()
         rounds: dict[str, list[dict[str, float]]] = {system.name: [] for system in systems}

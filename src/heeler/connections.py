@@ -39,7 +39,6 @@ _BROKERS = {
         ),
         "heeler.brokers.redis:from_url",
     ),
-    **dict.fromkeys(("amqp", "amqps"), "heeler.brokers.rabbitmq:from_url"),
 }
 
 # The same for stores of brokers that have none themselves; the entry point group is "heeler.result_stores".
@@ -131,6 +130,7 @@ class Connections:
             made = _broker_maker(url.scheme)(url, io=self.io, clock=self.clock, namespace=self.namespace)
         else:
             raise ConfigurationError(f"broker must be a URL or a Broker, got {type(given).__name__}")
+        self._plain = made if isinstance(made, PlainBroker) else None
         if isinstance(made, PlainBroker):
             made.declare(self._queues)
             broker = self._compose(made)
@@ -179,6 +179,14 @@ class Connections:
         """The broker for people: its URL without the password, or its class."""
         given = self._given_broker
         return BrokerUrl.parse(given).redacted if isinstance(given, str) else type(given).__name__
+
+    @property
+    def unshared_part(self) -> str:
+        """What other processes do not see, if anything: the results where only these are not shared."""
+        results = self._given_results
+        if isinstance(results, str) and self._plain is not None and self._plain.features.shared:
+            return f"results={BrokerUrl.parse(results).redacted}"
+        return self.shown_url
 
     @property
     def scheme(self) -> str | None:

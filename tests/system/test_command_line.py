@@ -87,7 +87,7 @@ def test_a_job_goes_from_enqueue_by_worker_to_result(shell: Shell) -> None:
     assert facts["value"].strip() == '"cat.png-320"'
     (record,) = shell.heeler("result", id, "--json").records
     assert record["return_value"] == "cat.png-320"
-    assert record["args"] == ["cat.png", 320]
+    assert (record["args"], record["kwargs"]) == (["cat.png"], {"width": 320})
     assert record["finished_at"].endswith("Z")
 
 

@@ -134,8 +134,8 @@ def refuse_unshared(app: Heeler) -> None:
     """Raise ConfigurationError where no other process could send this worker a job."""
     if not app.connections.broker.features.shared:
         raise ConfigurationError(
-            f"{app.connections.shown_url} keeps its jobs inside one process, so a worker here would never see those of "
-            f"your program; call app.worker() in that program, or use a URL like sqlite:///jobs.db"
+            f"{app.connections.unshared_part} keeps its jobs inside one process, so a worker here would never see "
+            f"those of your program; call app.worker() in that program, or use a URL like sqlite:///jobs.db"
         )
 
 

@@ -2,9 +2,9 @@
 
 Store and message server share no transaction, so what belongs together is done in ordered steps, each of which may
 be repeated (`brokers/ordered/`): *first* the store takes down, in one transaction of its own, what has become true and
-what has to be sent because of it (`Unsent`); then that is sent, the message acknowledged, and at last the note
+what has to be sent because of it (`Unsent`); then that is sent, the message acknowledged, and at last the errand
 cleared. Whoever dies in between leaves either a message that is delivered again (`begin` then finds what has to be
-sent) or a note that `unsent` finds.
+sent) or an errand that `unsent` finds.
 
 What the store knows of a job: its envelope, its expiry, and which epoch the message carries that is out now; the epoch
 of its last run; while that run is renewed, its lease, its mark and its reports; its record; whether it is to be

@@ -31,8 +31,8 @@ _NO_POLICY = Policy()
 class Ending:
     """Lives on the task loop. Every run ends here, once.
 
-    `settle` takes the settlement of each run that ended; `on_ended` the run itself, whose slot is free again; `poke`
-    tells the fetcher of an end without a settlement.
+    `settle` takes the settlement of each run that ended; `on_ended` the run itself, whose slot is free again; `drop`
+    tells the I/O thread of an end without a settlement.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Ending:
         worker_id: str,
         *,
         settle: Callable[[Settlement], None],
-        poke: Callable[[], None],
+        drop: Callable[[], None],
     ) -> None:
         self._time = clock.time
         self._random = clock.random
         self._logger = logger
         self._worker_id = worker_id
         self._settle = settle
-        self._poke = poke
+        self._drop = drop
         self.on_ended: Callable[[Run], None] = lambda run: None
 
     def returned(self, run: Run, value: Any) -> None:
@@ -129,7 +129,7 @@ class Ending:
             return
         run.ended = True
         if outcome is None:
-            self._poke()
+            self._drop()
         else:
             if type(outcome) is not Returned and run.chance == 0.0:
                 run.chance = self._random()

@@ -98,7 +98,7 @@ class Fetcher:
                 more = fetched >= room
                 in_vain = 0 if fetched else in_vain + 1
                 if self._burst and not fetched:
-                    if await self._nothing_is_left():
+                    if self._nothing_is_left():
                         return
                     await self._rest(None)
                 elif in_vain > IN_VAIN:
@@ -150,12 +150,15 @@ class Fetcher:
                     task.cancel()
             self._ready = None
 
-    async def _nothing_is_left(self) -> bool:
+    def _nothing_is_left(self) -> bool:
         """After a fetch in vain: whether nothing has happened since, and nothing is in hand that could bring more."""
-        if self._slots.in_hand:
-            return False
-        await asyncio.sleep(0)  # what the last run to end has handed over is here after one turn
-        return not (self._wake.is_set() or self._settler.unsettled or self._strangers or self._faults.unavailable)
+        return not (
+            self._wake.is_set()
+            or self._slots.in_hand
+            or self._settler.unsettled
+            or self._strangers
+            or self._faults.unavailable
+        )
 
     async def _fetch(self, room: int, skip: frozenset[str]) -> int:
         """Lease up to `room` jobs; how many came."""

@@ -106,8 +106,12 @@ class IoSide:
         self._shutdown: Shutdown
 
     def poke(self) -> None:
-        """From any thread: something ended or moved, there may be room."""
+        """From any thread: something moved, there may be room."""
         self._loop.call_soon_threadsafe(self._notice)
+
+    def drop(self) -> None:
+        """From any thread: a run ended, and there is nothing to settle."""
+        self._loop.call_soon_threadsafe(self._count_dropped)
 
     async def work(self, task_loop: TaskLoop) -> None:
         """Connect, work until a stop is asked for (or with `burst` nothing is left), and end in order.
@@ -258,7 +262,12 @@ class IoSide:
         self._connections.io.spawn(self._shutdown.go_quiet(), name=f"heeler-quiet {self._profile.name}")
 
     def _take_settlements(self, settlements: list[Settlement]) -> None:
+        self._slots.ended += len(settlements)
         self._settler.add(settlements)
+        self._notice()
+
+    def _count_dropped(self) -> None:
+        self._slots.ended += 1
         self._notice()
 
     def _answered(self, settlements: list[Settlement]) -> None:

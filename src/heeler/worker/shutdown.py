@@ -98,7 +98,6 @@ class Shutdown:
             self._logger.info("worker %s: stopping; nothing runs", self._name)
         if self._slots.in_hand:
             await self._give_back_runs()
-        await asyncio.sleep(0)  # the last settlement may still be on its way to this thread
         if not await self._settler.drain(LAST_SETTLEMENTS):
             self._logger.warning(
                 "worker %s: the broker could not be told how %s ended; what it does not know of runs again when its "

@@ -39,7 +39,7 @@ class Slots:
         self.lanes: list[Lane] = []
         self.read_ahead = 0
         self.running = 0  # by the task loop
-        self.ended = 0  # by the task loop
+        self.ended = 0  # by the I/O thread when it hears of it, so what is on its way to it is still in hand
         self._fetched = 0
         self._given_back = 0
         self._rate = 0.0  # jobs ended per second while there was something to do

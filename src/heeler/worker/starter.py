@@ -78,10 +78,8 @@ class Starter:
 
     def ended(self, run: Run) -> None:
         """A run gave its slot back."""
-        slots = self._slots
-        slots.ended += 1
         if run.begun:
-            slots.running -= 1
+            self._slots.running -= 1
             recipe = run.recipe
             if recipe is not None and recipe.limit is not None:
                 self._counts[recipe.spec.name] -= 1

@@ -54,7 +54,7 @@ class TaskSide:
         around = compose_run(middleware, _nothing)
         recipes = Recipes(profile.tasks, codecs, formats, wrapped=around is not _nothing)
         self._calls = calls = Calls(profile.concurrency, pool, logger)
-        ending = Ending(clock, logger, profile.id, settle=io_side.settlements.put, poke=io_side.poke)
+        ending = Ending(clock, logger, profile.id, settle=io_side.settlements.put, drop=io_side.drop)
         self._interrupter = Interrupter(calls, ending, clock, logger, on_worn_out)
         beginning = Beginning(clock, self._interrupter.deadlines, voice, profile.grace)
         maker = CallMaker(recipes, calls, clock, profile.id)

@@ -10,6 +10,8 @@ import pytest
 from heeler import Heeler, Reject, Retry, RetryLater, SoftTimeout, TaskContext, TaskFailed, TaskStatus, current_context
 from heeler.errors import HeelerError
 from heeler.executors import ThreadExecutor
+from heeler.worker.run import Run
+from heeler.worker.starter import Starter
 
 
 def test_coroutines_and_plain_functions_run_and_give_their_results(app: Heeler):
@@ -662,3 +664,23 @@ def test_whatever_a_decoder_of_the_user_s_raises_parks_the_job_alone(
                 result.get(timeout=5)
         broken = False
         assert task.enqueue(Token()).get(timeout=5) == 1
+
+
+def test_an_end_that_is_settled_before_its_slot_is_free_is_not_overlooked(app: Heeler, monkeypatch):
+    ended = Starter.ended
+
+    def ended_late(self: Starter, run: Run) -> None:
+        app.get_result(run.delivery.envelope.id).join(timeout=5)
+        ended(self, run)
+
+    monkeypatch.setattr(Starter, "ended", ended_late)
+
+    @app.task(name="quick")
+    async def quick() -> None: ...
+
+    results = quick.enqueue_many([()] * 3)
+    worker = app.worker(concurrency=1, burst=True)
+    worker.start()
+    for result in results:
+        result.join(timeout=10)
+    worker.wait()

@@ -20,7 +20,7 @@ def runs(count: int, at: float = 0.0, size: int = 10) -> list[Run]:
 
 
 def end_all(slots: Slots) -> None:
-    """As the task loop does it."""
+    """As the task loop takes them, and the I/O thread hears of their end."""
     slots.ended += len(slots.line)
     slots.line.clear()
 

@@ -65,7 +65,7 @@ def end_unrun(tables: CarriedTables, job: CarriedJob, reason: str) -> Unsent:
     so_far = job.current_record(tables.now) or ResultRecord(envelope=job.envelope)
     _end(tables, job, cancelled_record(so_far, reason, tables.now))
     messages = arrive(tables, job.skipped())
-    return tables.note_end(message_key(job.envelope.id, job.sent), job, messages)
+    return tables.owe_for_end(message_key(job.envelope.id, job.sent), job, messages)
 
 
 def _apply_one(tables: CarriedTables, settlement: Settlement) -> Applied:
@@ -85,7 +85,7 @@ def _apply_one(tables: CarriedTables, settlement: Settlement) -> Applied:
     if settlement.follow_ups is not None:
         messages += add(tables, settlement.follow_ups)[1]
     messages += arrive(tables, settlement.arrivals)
-    return Applied(SettleAnswer.ACCEPTED, tables.note_end(key, job, messages, letter))
+    return Applied(SettleAnswer.ACCEPTED, tables.owe_for_end(key, job, messages, letter))
 
 
 def _end(tables: CarriedTables, job: CarriedJob, record: ResultRecord | None) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from heeler.contracts import Outgoing, Unsent
 from heeler.model import Arrival, ArrivalKind, DeadLetter, Envelope, ResultRecord, TaskStatus
 
-__all__ = ["ENDS_KEPT", "UNACKNOWLEDGED_KEPT", "CarriedJob", "Note", "Timed", "message_key"]
+__all__ = ["ENDS_KEPT", "UNACKNOWLEDGED_KEPT", "CarriedJob", "Errand", "Timed", "message_key"]
 
 ENDS_KEPT = 120.0  # seconds that an end is remembered after the acknowledgement, which may have been lost
 UNACKNOWLEDGED_KEPT = 30 * 86400.0
@@ -112,7 +112,7 @@ class CarriedJob(msgspec.Struct, gc=False, eq=False, kw_only=True):
         return [Arrival(member.latch, member.number, ArrivalKind.SKIPPED) for member in self.envelope.ends_at]
 
 
-class Note(msgspec.Struct, gc=False, eq=False):
+class Errand(msgspec.Struct, gc=False, eq=False):
     """What is to be sent, or (with nothing left to send) that a message of job `id` has ended which may come again."""
 
     key: str
@@ -130,5 +130,5 @@ class Note(msgspec.Struct, gc=False, eq=False):
 
 
 def message_key(id: str, sent: int) -> str:
-    """The key of the note on the end of the message of this job that carries this epoch."""
+    """The key of the errand that follows from the end of the message of this job that carries this epoch."""
     return f"{id}/{sent}"

@@ -31,7 +31,7 @@ def reserve(tables: CarriedTables, publication: Publication) -> Reserved:
         return Reserved(known.results, unsent)
     results, messages = add(tables, publication)
     key = f"publication/{new_id()}"
-    reserved = Reserved(results, tables.note_messages(key, messages) if messages else None)
+    reserved = Reserved(results, tables.owe_messages(key, messages) if messages else None)
     tables.remember("reserve", publication.call, Reserved(results, Unsent(key) if messages else None))
     return reserved
 
@@ -73,7 +73,7 @@ def revive(tables: CarriedTables, letter: DeadLetter) -> Unsent | None:
     job = CarriedJob.first(again, None, expires_at)
     tables.add(job)
     tables.tell(job, TaskStatus.READY)
-    return tables.note_messages(f"redrive/{again.id}/{again.epoch}", [(again, None)])
+    return tables.owe_messages(f"redrive/{again.id}/{again.epoch}", [(again, None)])
 
 
 def _add_one(tables: CarriedTables, envelope: Envelope, messages: list[Timed]) -> PublishResult:

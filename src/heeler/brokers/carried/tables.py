@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar
 
-from heeler.brokers.carried.job import UNACKNOWLEDGED_KEPT, CarriedJob, Note, Timed
+from heeler.brokers.carried.job import UNACKNOWLEDGED_KEPT, CarriedJob, Errand, Timed
 from heeler.contracts import Unsent
 from heeler.model import Arrival, CallId, DeadLetter, Envelope, Latch, ResultRecord, RunReport, TaskStatus
 
@@ -48,34 +48,34 @@ class CarriedTables(ABC):
     # What is to be sent
 
     @abstractmethod
-    def note(self, key: str) -> Note | None: ...
+    def errand(self, key: str) -> Errand | None: ...
 
     @abstractmethod
-    def write_note(self, note: Note) -> None: ...
+    def write_errand(self, errand: Errand) -> None: ...
 
     def unsent(self, key: str) -> Unsent:
-        """What is left to send of a note; nothing where it is cleared."""
-        note = self.note(key)
-        return Unsent(key) if note is None else self.left_of(note)
+        """What is left to send of an errand; nothing where it is cleared."""
+        errand = self.errand(key)
+        return Unsent(key) if errand is None else self.left_of(errand)
 
-    def left_of(self, note: Note) -> Unsent:
+    def left_of(self, errand: Errand) -> Unsent:
         awaited = [
-            timed for timed in note.messages if (job := self.job(timed[0].id)) is not None and job.awaits(timed[0])
+            timed for timed in errand.messages if (job := self.job(timed[0].id)) is not None and job.awaits(timed[0])
         ]
-        return note.unsent(awaited, self.now)
+        return errand.unsent(awaited, self.now)
 
-    def note_end(self, key: str, job: CarriedJob, messages: list[Timed], letter: DeadLetter | None = None) -> Unsent:
+    def owe_for_end(self, key: str, job: CarriedJob, messages: list[Timed], letter: DeadLetter | None = None) -> Unsent:
         """Take down that a message of the job has ended, and what has to be sent because of that."""
         forget_at = max(self.now, job.due_at or 0.0) + UNACKNOWLEDGED_KEPT
-        note = Note(key, job.envelope.id, messages, letter, forget_at)
-        self.write_note(note)
-        return note.unsent(messages, self.now)
+        errand = Errand(key, job.envelope.id, messages, letter, forget_at)
+        self.write_errand(errand)
+        return errand.unsent(messages, self.now)
 
-    def note_messages(self, key: str, messages: list[Timed]) -> Unsent:
+    def owe_messages(self, key: str, messages: list[Timed]) -> Unsent:
         """Take down what has to be sent because somebody published it."""
-        note = Note(key, None, messages, None, self.now + UNACKNOWLEDGED_KEPT)
-        self.write_note(note)
-        return note.unsent(messages, self.now)
+        errand = Errand(key, None, messages, None, self.now + UNACKNOWLEDGED_KEPT)
+        self.write_errand(errand)
+        return errand.unsent(messages, self.now)
 
     # What else the steps of a broker write
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar, cast
 
 from heeler.brokers.carried.apply import apply, cancel, drop
-from heeler.brokers.carried.job import CarriedJob, Note
+from heeler.brokers.carried.job import CarriedJob, Errand
 from heeler.brokers.carried.reserve import reserve, revive
 from heeler.brokers.carried.run import begin, renew
 from heeler.brokers.carried.tables import CarriedTables
@@ -65,11 +65,11 @@ class MemoryTables(CarriedTables):
     def is_paused(self, queue: str) -> bool:
         return queue in self._carried.paused
 
-    def note(self, key: str) -> Note | None:
-        return self._carried.notes.get(key)
+    def errand(self, key: str) -> Errand | None:
+        return self._carried.errands.get(key)
 
-    def write_note(self, note: Note) -> None:
-        self._carried.write_note(note, self.now)
+    def write_errand(self, errand: Errand) -> None:
+        self._carried.write_errand(errand, self.now)
 
     def cell(self, name: str) -> bytes | None:
         return self._state.cells.get(name)
@@ -163,8 +163,8 @@ class MemoryOrderedStore(OrderedStore):
 
     async def unsent(self, older_than: float, limit: int = 500) -> list[Unsent]:
         with self._step() as tables:
-            notes = self._state.carried.take_unsent(older_than, limit, tables.now)
-            return [tables.left_of(note) for note in notes]
+            errands = self._state.carried.take_unsent(older_than, limit, tables.now)
+            return [tables.left_of(errand) for errand in errands]
 
     async def get(self, ids: Sequence[str]) -> list[ResultRecord | None]:
         with self._state.lock:

@@ -81,7 +81,7 @@ class Sender:
         try:
             await self._clear_batch()
         except HeelerError as error:
-            _log.debug("notes of what was sent are left for others to clear: %s", error)
+            _log.debug("errands that are done are left for others to clear: %s", error)
             self._sent, self._sent_only = [], []
 
     async def _clear(self) -> None:
@@ -89,7 +89,7 @@ class Sender:
             try:
                 await self._clear_batch()
             except HeelerError as error:
-                _log.debug("notes of what was sent cannot be cleared yet: %s", error)
+                _log.debug("errands that are done cannot be cleared yet: %s", error)
                 await self._clock.sleep(_AGAIN_AFTER)
 
     async def _clear_batch(self) -> None:

@@ -21,6 +21,7 @@ __all__ = ["RedisSubscription"]
 
 _MOST = 1000  # jobs that one script leases
 _SWEEP = 2.0  # seconds, a little more or less, after which a sleeper looks whether it still stands on the list
+_NOT_EARLY = 0.001  # seconds by which loops may ring too early: then there would be nothing yet
 _FIXED = 7  # items of the reply before the ids and the jobs
 
 logger = logging.getLogger("heeler.broker.redis")
@@ -56,6 +57,7 @@ class RedisSubscription(Subscription):
         self._address = ""
         self._bell = asyncio.Event()
         self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = 0.0
         self._skipped: frozenset[str] = frozenset()  # the tasks that the last fetch passed over do not wake us
         self._asleep = False  # on the server's list, as far as we know
         self._attended = False  # somebody waits in `ready`
@@ -70,10 +72,10 @@ class RedisSubscription(Subscription):
 
     async def ready(self) -> None:
         await self._listener.connected()
-        if not self._asleep and not self._quiet and not await self._look():
-            return
         self._attended = True
         try:
+            if not self._asleep and not self._quiet and not await self._look():
+                return
             while not self._bell.is_set():
                 try:
                     async with asyncio.timeout(_SWEEP * (0.75 + self._clock.random() / 2)):
@@ -95,12 +97,12 @@ class RedisSubscription(Subscription):
 
     def _heard(self, message: bytes) -> None:
         if message == b"w":  # somebody took us off the list because there is work
-            was_asleep, self._asleep = self._asleep, False
-            self._set_alarm(None)
+            self._asleep = False
+            self._drop_alarm()
             self._bell.set()
-            if not self._attended and not self._quiet and was_asleep:
+            if not self._attended and not self._quiet:
                 self._pass_on_later()
-        elif message.startswith(b"a ") and self._asleep:
+        elif message.startswith(b"a "):  # perhaps before the reply that says that we are asleep
             self._set_alarm(float(message[2:]))
 
     def _missed(self) -> None:
@@ -108,15 +110,21 @@ class RedisSubscription(Subscription):
         self._asleep = False
         self._bell.set()
 
-    def _set_alarm(self, seconds: float | None) -> None:
+    def _set_alarm(self, seconds: float) -> None:
+        """Ring in so many seconds, if nothing rings earlier."""
+        at = self._clock.monotonic() + seconds
+        if self._alarm is None or at < self._alarm_at:
+            self._drop_alarm()
+            self._alarm_at = at
+            self._alarm = self._spawn(self._ring_in(seconds), name="heeler-redis-alarm")
+
+    def _drop_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if seconds is not None:
-            self._alarm = self._spawn(self._ring_in(seconds), name="heeler-redis-alarm")
 
     async def _ring_in(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        await self._clock.sleep(seconds + _NOT_EARLY)
         self._alarm = None
         self._bell.set()
 
@@ -126,7 +134,7 @@ class RedisSubscription(Subscription):
     async def _pass_on(self) -> None:
         """We will not come: let another one."""
         self._asleep = False
-        self._set_alarm(None)
+        self._drop_alarm()
         try:
             await self._link.run(script("pass_on"), self._address, len(self._queues), *self._queues)
         except HeelerError as error:
@@ -150,6 +158,7 @@ class RedisSubscription(Subscription):
 
     async def _run_fetch(self, limit: int, max_bytes: int, skipped: frozenset[str]) -> list[bytes]:
         self._bell.clear()
+        self._drop_alarm()
         reply: list[bytes] = await self._link.run(
             script("fetch"),
             self._lease,
@@ -169,8 +178,8 @@ class RedisSubscription(Subscription):
         )
         _, sleep, wake_in, origin, credits, lost, *_ = reply
         self._asleep = sleep == b"S"
-        if self._asleep or self._alarm is not None:
-            self._set_alarm(float(wake_in) if wake_in else None)
+        if wake_in:
+            self._set_alarm(float(wake_in))
         if self._weights:
             self._credits = [float(credit) for credit in credits.split()]
         if origin != self._origin:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from heeler.brokers.carried.job import ENDS_KEPT, CarriedJob, Note, Timed
+from heeler.brokers.carried.job import ENDS_KEPT, CarriedJob, Errand, Timed
 from heeler.brokers.carried.tables import CarriedTables
 from heeler.brokers.sqlite import latches
 from heeler.brokers.sqlite.publishing import find_answers, keep_answers
@@ -29,8 +29,11 @@ __all__ = ["SqliteTables"]
 T = TypeVar("T")
 
 
+_AT_ONCE = 500  # keys in one statement
+
+
 class _Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is left to send of a note."""
+    """What is left to send of an errand."""
 
     messages: list[Timed]
     letter: DeadLetter | None
@@ -48,10 +51,17 @@ class SqliteTables(CarriedTables):
         self._jobs: dict[str, CarriedJob | None] = {}
         self._paused: frozenset[str] | None = None
 
+    def load(self, ids: Sequence[str]) -> None:
+        """Read these jobs at once: they will be asked for."""
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            self._jobs.update(dict.fromkeys(some))
+            for row in self._step.run("carried_jobs", (_json(some),)):
+                self._jobs[row[0]] = _job_of(row)
+
     def job(self, id: str) -> CarriedJob | None:
         if id not in self._jobs:
-            row = self._step.row("carried_job", (id,))
-            self._jobs[id] = None if row is None else _job_of(row)
+            self.load((id,))
         return self._jobs[id]
 
     def add(self, job: CarriedJob) -> None:
@@ -73,38 +83,38 @@ class SqliteTables(CarriedTables):
     def is_paused(self, queue: str) -> bool:
         return queue in self.paused()
 
-    def note(self, key: str) -> Note | None:
+    def errand(self, key: str) -> Errand | None:
         row = self._step.row("unsent", (key,))
-        return None if row is None else _note_of(row)
+        return None if row is None else _errand_of(row)
 
-    def write_note(self, note: Note) -> None:
-        left = note.messages or note.letter
-        content = encode(_Content(note.messages, note.letter)) if left else None
-        self._step.run("write_unsent", (note.key, note.id, self.now, note.forget_at, content))
+    def write_errand(self, errand: Errand) -> None:
+        left = errand.messages or errand.letter
+        content = encode(_Content(errand.messages, errand.letter)) if left else None
+        self._step.run("write_unsent", (errand.key, errand.id, self.now, errand.forget_at, content))
 
-    def take_unsent(self, older_than: float, limit: int) -> list[Note]:
+    def take_unsent(self, older_than: float, limit: int) -> list[Errand]:
         """What nobody has sent for so long; the moment it was last taken counts."""
-        notes = [_note_of(row) for row in self._step.run("unsent_before", (self.now - older_than, limit)).fetchall()]
-        self._step.run_many("took_unsent", [(self.now, note.key) for note in notes])
-        return notes
+        errands = [
+            _errand_of(row) for row in self._step.run("unsent_before", (self.now - older_than, limit)).fetchall()
+        ]
+        self._step.run_many("took_unsent", [(self.now, errand.key) for errand in errands])
+        return errands
 
-    def clear(self, key: str, acknowledged: bool) -> None:
-        if not acknowledged:
-            row = self._step.row("sent_only", (key,))
-            if row is None or row[0] is not None:
-                return
-        row = self._step.row("drop_unsent", (key,))
-        if row is None or row[0] is None:
-            return
-        (job,) = row
-        if self._step.row("is_anything_unacknowledged", (job,)) is None:
-            self._step.run("forget_carried_later", (self.now + ENDS_KEPT, job))
+    def clear(self, keys: Sequence[str], *, acknowledged: bool) -> None:
+        for start in range(0, len(keys), _AT_ONCE):
+            some = _json(keys[start : start + _AT_ONCE])
+            if not acknowledged:
+                self._step.run("sent_only", (some,))
+            dropped = self._step.run("drop_unsent", (some, acknowledged)).fetchall()
+            jobs = [job for (job,) in dropped if job is not None]
+            if jobs:
+                self._step.run("forget_carried_later", (self.now + ENDS_KEPT, _json(jobs)))
 
     def prune(self, most: int) -> None:
-        """Drop a few jobs whose time is over, and notes that nobody will ever clear."""
+        """Drop a few jobs whose time is over, and errands that nobody will ever clear."""
         self._step.run("prune_carried", (self.now, most))
-        for (key,) in self._step.run("stale_unsent", (self.now,)).fetchall():
-            self.clear(key, acknowledged=True)
+        stale = [key for (key,) in self._step.run("stale_unsent", (self.now,)).fetchall()]
+        self.clear(stale, acknowledged=True)
         latches.forget_old(self._step)
 
     def cell(self, name: str) -> bytes | None:
@@ -164,27 +174,31 @@ def _columns(job: CarriedJob) -> tuple[Any, ...]:
 
 
 def _job_of(row: tuple[Any, ...]) -> CarriedJob:
-    envelope = decode_envelope(row[0])
+    envelope = decode_envelope(row[1])
     return CarriedJob(
         envelope=envelope,
-        record=None if row[1] is None else decode_record(row[1], envelope),
-        sent=row[2],
-        epoch=row[3],
-        expires_at=row[4],
-        due_at=row[5],
-        attempts=row[6],
-        crashes=row[7],
-        begun=bool(row[8]),
-        lease_until=row[9],
-        started=bool(row[10]),
-        reported=bool(row[11]),
-        cancelled=bool(row[12]),
-        over=bool(row[13]),
-        keep_until=row[14],
+        record=None if row[2] is None else decode_record(row[2], envelope),
+        sent=row[3],
+        epoch=row[4],
+        expires_at=row[5],
+        due_at=row[6],
+        attempts=row[7],
+        crashes=row[8],
+        begun=bool(row[9]),
+        lease_until=row[10],
+        started=bool(row[11]),
+        reported=bool(row[12]),
+        cancelled=bool(row[13]),
+        over=bool(row[14]),
+        keep_until=row[15],
     )
 
 
-def _note_of(row: tuple[Any, ...]) -> Note:
+def _errand_of(row: tuple[Any, ...]) -> Errand:
     key, job, forget_at, content = row
     left = _Content([], None) if content is None else _decode_content(content)
-    return Note(key, job, left.messages, left.letter, forget_at)
+    return Errand(key, job, left.messages, left.letter, forget_at)
+
+
+def _json(keys: Sequence[str]) -> str:
+    return msgspec.json.encode(keys).decode()

@@ -59,6 +59,7 @@ class SqliteOrderedStore(OrderedStore):
     async def reserve(self, publication: Publication) -> Reserved:
         with self._step(durable=True) as tables:
             tables.prune(len(publication.envelopes) + _PRUNE_MORE)
+            tables.load([envelope.id for envelope in publication.envelopes])
             return reserve(tables, publication)
 
     async def refuse(self, ids: Sequence[str]) -> None:
@@ -74,34 +75,40 @@ class SqliteOrderedStore(OrderedStore):
         if not any(candidate.redelivered for candidate in candidates):
             with self._broker.session().brisk.reading() as reader:
                 there = SqliteTables(reader)
+                there.load([candidate.envelope.id for candidate in candidates])
                 answers = [begin_unwritten(there, candidate) for candidate in candidates]
             known = [answer for answer in answers if answer is not None]
             if len(known) == len(candidates):
                 return known
         with self._step() as tables:
+            tables.load([candidate.envelope.id for candidate in candidates])
             return [begin(tables, candidate, lease) for candidate in candidates]
 
     async def renew(self, renewals: Sequence[Renewal], lease: float) -> RenewalAnswer:
         with self._step() as tables:
+            tables.load([renewal.delivery.receipt.id for renewal in renewals])
             return renew(tables, renewals, lease)
 
     async def apply(self, settlements: Sequence[Settlement], call: CallId | None = None) -> list[Applied]:
         with self._step(durable=True) as tables:
             tables.prune(len(settlements) + _PRUNE_MORE)
+            tables.load([settlement.delivery.receipt.id for settlement in settlements])
             return apply(tables, settlements, call)
 
     async def drop(self, envelopes: Sequence[Envelope], reason: str) -> list[Unsent | None]:
         with self._step(durable=True) as tables:
+            tables.load([envelope.id for envelope in envelopes])
             return [drop(tables, envelope, reason) for envelope in envelopes]
 
     async def clear(self, keys: Sequence[str], *, acknowledged: bool) -> None:
         with self._step() as tables:
-            for key in keys:
-                tables.clear(key, acknowledged)
+            tables.clear(keys, acknowledged=acknowledged)
 
     async def unsent(self, older_than: float, limit: int = 500) -> list[Unsent]:
         with self._step() as tables:
-            return [tables.left_of(note) for note in tables.take_unsent(older_than, limit)]
+            errands = tables.take_unsent(older_than, limit)
+            tables.load([envelope.id for errand in errands for envelope, _ in errand.messages])
+            return [tables.left_of(errand) for errand in errands]
 
     async def get(self, ids: Sequence[str]) -> list[ResultRecord | None]:
         with self._broker.session().brisk.reading() as reader:
@@ -144,5 +151,6 @@ class SqliteOrderedStore(OrderedStore):
 
 def _records(step: Step, ids: Sequence[str]) -> list[ResultRecord | None]:
     tables = SqliteTables(step)
+    tables.load(ids)
     jobs = [tables.job(job_id) for job_id in ids]
     return [job.current_record(step.now) if job is not None else None for job in jobs]

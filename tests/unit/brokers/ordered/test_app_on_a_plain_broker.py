@@ -13,7 +13,9 @@ import pytest
 from heeler import ConfigurationError, Heeler, Reject, Retry, TaskCancelled, TaskContext, TaskFailed, current_context
 from heeler.brokers.memory.ordered_store import MemoryOrderedStore
 from heeler.brokers.ordered import OrderedBroker, UnstoredBroker
+from heeler.cli.worker import refuse_unshared
 from heeler.clock import SystemClock, new_id
+from heeler.contracts import Features
 from heeler.io_thread import IoThread
 from heeler.testing.plain_memory import MemoryPlainBroker
 
@@ -132,3 +134,16 @@ def test_results_may_be_an_object_of_the_right_kind():
         Heeler(broker=_plain(), results=other.connections.store)
     with pytest.raises(ConfigurationError, match=r"unknown result store scheme 'eager'; known are .*memory://"):
         Heeler(broker=_plain(), results="eager://")
+
+
+def test_a_worker_elsewhere_is_refused_where_only_the_results_are_in_one_process():
+    plain = _plain()
+    plain.features = Features()
+    with Heeler(broker=plain, results="memory://") as app:
+        assert not app.connections.broker.features.shared
+        with pytest.raises(ConfigurationError, match=r"^results=memory:// keeps its jobs inside one process"):
+            refuse_unshared(app)
+    plain = _plain()
+    plain.features = Features()
+    with Heeler(broker=plain, results="sqlite:///results.db") as app:
+        refuse_unshared(app)

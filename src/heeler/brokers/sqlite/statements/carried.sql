@@ -1,21 +1,24 @@
 -- Jobs whose messages travel through another broker.
 
--- name: carried_job
--- takes: id; returns: envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported, cancelled, over, keep_until
-SELECT envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported,
+-- name: carried_jobs
+-- takes: ids as JSON; returns: id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun,
+-- lease_until, started, reported, cancelled, over, keep_until
+SELECT id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported,
        cancelled, over, keep_until
-FROM {ns}_carried WHERE id = ?
+FROM {ns}_carried WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: add_carried
 -- A job in the place of what is there under its id.
--- takes: id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported, cancelled, over, keep_until
+-- takes: id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started,
+-- reported, cancelled, over, keep_until
 INSERT OR REPLACE INTO {ns}_carried (
     id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported,
     cancelled, over, keep_until
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_carried
--- takes: record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported, cancelled, over, keep_until, id
+-- takes: record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started, reported, cancelled,
+-- over, keep_until, id
 UPDATE {ns}_carried SET record = ?, sent = ?, epoch = ?, expires_at = ?, due_at = ?, attempts = ?, crashes = ?,
 begun = ?, lease_until = ?, started = ?, reported = ?, cancelled = ?, over = ?, keep_until = ? WHERE id = ?
 
@@ -24,9 +27,11 @@ begun = ?, lease_until = ?, started = ?, reported = ?, cancelled = ?, over = ?, 
 DELETE FROM {ns}_carried WHERE id = ?
 
 -- name: forget_carried_later
--- A job that is over and of which nothing is left to be acknowledged.
--- takes: the earliest time at which it may go, id
-UPDATE {ns}_carried SET forget_at = max(keep_until, ?) WHERE id = ? AND over
+-- Jobs that are over and of which nothing is left to be acknowledged.
+-- takes: the earliest time at which they may go, ids as JSON
+UPDATE {ns}_carried SET forget_at = max(keep_until, ?)
+WHERE over AND id IN (SELECT value FROM json_each(?))
+AND NOT EXISTS (SELECT 1 FROM {ns}_unsent WHERE job = {ns}_carried.id)
 
 -- name: prune_carried
 -- takes: now, how many at most
@@ -52,20 +57,16 @@ SELECT key, job, forget_at, content FROM {ns}_unsent WHERE content IS NOT NULL A
 UPDATE {ns}_unsent SET at = ? WHERE key = ?
 
 -- name: sent_only
--- A publication is forgotten when it is sent; the end of a message stays.
--- takes: key; returns: job
-UPDATE {ns}_unsent SET content = NULL WHERE key = ? RETURNING job
+-- What was sent, where the message that ended may come again.
+-- takes: keys as JSON
+UPDATE {ns}_unsent SET content = NULL WHERE job IS NOT NULL AND key IN (SELECT value FROM json_each(?))
 
 -- name: drop_unsent
--- takes: key; returns: job
-DELETE FROM {ns}_unsent WHERE key = ? RETURNING job
-
--- name: is_anything_unacknowledged
--- takes: job; returns: a row if a message of it has ended that may come again
-SELECT 1 FROM {ns}_unsent WHERE job = ? LIMIT 1
+-- takes: keys as JSON, whether also those where a message that ended may come again; returns: job
+DELETE FROM {ns}_unsent WHERE key IN (SELECT value FROM json_each(?)) AND (? OR job IS NULL) RETURNING job
 
 -- name: stale_unsent
--- Notes that nobody will ever clear.
+-- Errands that nobody will ever clear.
 -- takes: now; returns: key
 SELECT key FROM {ns}_unsent WHERE forget_at <= ? ORDER BY forget_at LIMIT 8
 
