@@ -178,7 +178,7 @@ class Fetcher:
         if strangers:
             task = self._loop.create_task(self._settle_strangers(strangers), name="heeler-unknown-tasks")
             self._strangers.add(task)
-            task.add_done_callback(self._strangers.discard)
+            task.add_done_callback(self._strangers_settled)
         self._slots.took(runs, room, now)
         self._ring()
         if self._sweep is None:
@@ -195,8 +195,11 @@ class Fetcher:
                 await self._clock.sleep(self._faults.failed("live workers", error))
             else:
                 self._faults.recovered("live workers")
-                self._wake.set()
                 return
+
+    def _strangers_settled(self, task: asyncio.Task[None]) -> None:
+        self._strangers.discard(task)
+        self._wake.set()
 
     async def _rest(self, seconds: float | None) -> None:
         """Wait until something ends, at most so many seconds."""
