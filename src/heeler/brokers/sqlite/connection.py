@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heeler.brokers.sqlite.faults import translated
+from heeler.brokers.sqlite.inherited_locks import remember, take_inherited
 from heeler.brokers.sqlite.statements import LATEST_VERSION, Statements, migration, statements_of
 from heeler.brokers.sqlite.step import Limits, Numbers, Step
 from heeler.brokers.sqlite.writer_lock import WriterLock, writer_lock
@@ -65,6 +66,7 @@ class Connection:
 
         self._lock = database.writer_lock()
         self._transaction = Transaction(self, self._lock)
+        take_inherited(database.path)
         try:
             self.raw = sqlite3.connect(
                 database.path,
@@ -77,6 +79,7 @@ class Connection:
             raise translated(error, database.path) from error
         try:
             self._prepare(durable)
+            remember(database.path)
         except sqlite3.Error as error:
             self.raw.close()
             raise translated(error, database.path) from error
