@@ -144,6 +144,9 @@ async def test_a_child_that_dies_idle_is_replaced(pool: Pool) -> None:
     pid = int(await pool.do("pid"))
     os.kill(pid, signal.SIGKILL)
     await gone(pid)
+    async with asyncio.timeout(WAIT):
+        while pool.executor._idle:  # noqa: ASYNC110 - until the pool has seen it as well
+            await asyncio.sleep(0)
     assert int(await pool.do("pid")) != pid
 
 
