@@ -12,7 +12,7 @@ PYTHON_313 := $(firstword $(shell for python in python3.13 $${PYENV_ROOT:-$$HOME
 help:
 	@echo "make demo    a real job on SQLite, with nothing else installed"
 	@echo "make test    every test (installs or starts the services it needs)"
-	@echo "make check   format, lint, types, layers"
+	@echo "make check   format, lint, types, layers, and that every test can be collected"
 	@echo "make bench   the benchmarks, as tables"
 	@echo "make docs    the documentation, warnings are errors"
 
@@ -32,6 +32,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --collect-only -qq >/dev/null || $(BIN)/python -m pytest --collect-only -qq
 
 # All tests on the Python of .venv; what does not depend on the machine once more on 3.13, where there is one.
 test: $(STAMP) services
@@ -45,6 +46,9 @@ services:
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y redis-server; } || \
 		echo "redis-server is not installed: tests that need it skip and say so (with CI=true they fail)"
+	@command -v rabbitmq-server >/dev/null || test -x /usr/lib/rabbitmq/bin/rabbitmq-server || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update && apt-get -qq install -y rabbitmq-server; } || \
+		echo "rabbitmq-server is not installed: tests that need it skip and say so (with CI=true they fail)"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

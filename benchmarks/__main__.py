@@ -1,6 +1,7 @@
 """Prints the tables. Every figure is the median of several runs, each in a process of its own."""
 
 import argparse
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -48,8 +49,12 @@ def enqueue(runs: int) -> None:
             )
         ]
         shown.add_row(name, *(f"{rate:,.0f}/s" for rate in rates))
-    bare = medians(runs, lambda: in_process("bare_sqlite_commits", MEMORY, jobs=3_000))["jobs/s"]
-    shown.add_row("bare sqlite3, one commit each", "", f"{bare:,.0f}/s", "")
+    console.print(shown)
+    shown = table("Enqueue one by one on SQLite, in turns with bare sqlite3", "", "Heeler", "bare sqlite3", "share")
+    for name, how in (("SQLite", "full"), ("SQLite, synchronous=normal", "normal")):
+        options = {"jobs": 3_000, "synchronous": how}
+        got = medians(runs, lambda u=BROKERS[name], o=options: in_process("enqueue_beside_bare_sqlite", u, **o))
+        shown.add_row(name, f"{got['Heeler/s']:,.0f}/s", f"{got['bare/s']:,.0f}/s", f"{got['share']:.0%}")
     console.print(shown)
 
 
@@ -65,11 +70,18 @@ def latency(runs: int) -> None:
 
 def idle(runs: int) -> None:
     del runs
-    shown = table("An idle worker process", "broker", "CPU", "wake-ups", "memory")
+    shown = table(
+        "An idle worker process", "broker", "CPU", "wake-ups of its threads", "commands to the server", "memory"
+    )
     for name, url in SERVED.items():
         got = in_process("idle", url, seconds=20)
+        commands = f"{got['commands/s']:.2f}/s" if url == REDIS else "-"
         shown.add_row(
-            name, f"{got['CPU s/min']:.2f} s/min", f"{got['wake-ups/s']:.1f}/s", f"{got['PSS MB']:.0f} MB PSS"
+            name,
+            f"{got['CPU s/min']:.2f} s/min",
+            f"{got['wake-ups/s']:.1f}/s",
+            commands,
+            f"{got['PSS MB']:.0f} MB PSS",
         )
     console.print(shown)
 
@@ -82,24 +94,31 @@ def startup(runs: int) -> None:
 
 
 def backlog(runs: int) -> None:
-    shown = table("Drain of 20,000 coroutine jobs in front of a backlog", "broker", "backlog", "jobs/s")
-    runs = min(runs, 3)
+    columns = ("broker", "backlog", "jobs/s", "share", "CPU")
+    shown = table("Drain of 20,000 coroutine jobs in front of a backlog, in turns", *columns)
+    cases = {
+        "10,000 waiting": {"backlog": 10_000},
+        "1,000,000 waiting": {"backlog": 1_000_000},
+        "1,000,000 scheduled": {"scheduled": 1_000_000},
+    }
     for name, url in (("memory", MEMORY), *SERVED.items()):
-        for label, extra in (
-            ("10,000 waiting", {"backlog": 10_000}),
-            ("1,000,000 waiting", {"backlog": 1_000_000}),
-            ("1,000,000 scheduled", {"scheduled": 1_000_000}),
-        ):
-            got = medians(runs, lambda u=url, e=extra: in_process("drain", u, kind="coroutine", jobs=20_000, **e))
-            shown.add_row(name, label, f"{got['jobs/s']:,.0f}")
+        got = [
+            {label: in_process("drain", url, kind="coroutine", jobs=20_000, **extra) for label, extra in cases.items()}
+            for _ in range(min(runs, 3))
+        ]
+        for label in cases:
+            rate, cpu = (median(run[label][figure] for run in got) for figure in ("jobs/s", "CPU µs/job"))
+            share = median(run[label]["jobs/s"] / run["10,000 waiting"]["jobs/s"] for run in got)
+            shown.add_row(name, label, f"{rate:,.0f}", f"{share:.0%}", f"{cpu:.1f} µs/job")
     console.print(shown)
 
 
 def memory(runs: int) -> None:
     del runs
     shown = table("Peak memory of a worker that drains 1,000,000 jobs", "broker", "after 100,000", "after 1,000,000")
-    got = in_process("memory_of_a_long_drain", SQLITE, jobs=1_000_000)
-    shown.add_row("SQLite", *(f"{value:.0f} MB" for value in got.values()))
+    for name, url in (("memory", MEMORY), *SERVED.items()):
+        got = in_process("memory_of_a_long_drain", url, jobs=1_000_000)
+        shown.add_row(name, *(f"{value:.0f} MB" for value in got.values()))
     console.print(shown)
 
 
@@ -132,6 +151,35 @@ def by_stage(runs: int) -> None:
     console.print(shown)
 
 
+def schedules(runs: int) -> None:
+    runs = min(runs, 3)
+    shown = table(
+        "From its time to the start of its job, idle system, one worker process",
+        "broker",
+        "beside",
+        "p50",
+        "p99",
+        "max",
+    )
+    for name, url in (("memory", MEMORY), *SERVED.items()):
+        for others in (0, 100_000):
+            got = medians(runs, lambda u=url, n=others: in_process("lateness", u, times=150, others=n))
+            shown.add_row(name, f"{others:,} schedules", *(f"{value:.2f} ms" for value in got.values()))
+    console.print(shown)
+    shown = table("1,000 schedules that are due at the same moment", "broker", "until the last job starts")
+    for name, url in (("memory", MEMORY), *SERVED.items()):
+        got = medians(runs, lambda u=url: in_process("due_at_once", u, schedules=1000))
+        shown.add_row(name, f"{got['started ms']:.0f} ms")
+    console.print(shown)
+    shown = table(
+        "200,000 delayed jobs, each with a time of its own, in any order", "broker", "due", "p50", "p99", "max"
+    )
+    for name, url in (("memory", MEMORY), *SERVED.items()):
+        got = in_process("run_after", url, jobs=200_000, rate=2000)
+        shown.add_row(name, "2,000/s", *(f"{value:.2f} ms" for value in got.values()))
+    console.print(shown)
+
+
 SECTIONS = {
     "drain": drain,
     "enqueue": enqueue,
@@ -141,6 +189,7 @@ SECTIONS = {
     "distance": distance,
     "costs": costs,
     "stages": by_stage,
+    "schedules": schedules,
     "backlog": backlog,
     "memory": memory,
 }

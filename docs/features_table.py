@@ -12,7 +12,14 @@ from typing import Any
 
 from heeler import Features, Heeler
 
-BROKERS = {"`memory://`": "memory://", "`sqlite:///`": "sqlite:///jobs.db", "`redis://`": "redis://"}
+BROKERS: dict[str, tuple[str, str | None]] = {
+    "`memory://`": ("memory://", None),
+    "`sqlite:///`": ("sqlite:///jobs.db", None),
+    "`redis://`": ("redis://", None),
+    "`amqp://` with results in `redis://`": ("amqp://", "redis://"),
+    "`amqp://` with results in `sqlite:///`": ("amqp://", "sqlite:///results.db"),
+    "`amqp://` with `rpc://` or `none://`": ("amqp://", "rpc://"),
+}
 MARK = "<!-- features -->"
 FIELD = re.compile(r"^    (?P<name>\w+): bool = \w+(?:  # (?P<meaning>.*))?$")
 
@@ -23,7 +30,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def features_table() -> str:
     lines: list[str] = []
-    said = [Heeler(url).connections.broker.features for url in BROKERS.values()]  # nothing is opened by that
+    # Nothing is opened by that.
+    said = [Heeler(url, results=results).connections.broker.features for url, results in BROKERS.values()]
     for line in inspect.getsource(Features).splitlines():
         field = FIELD.match(line)
         if line.strip() in ("# promises", "# preferences"):

@@ -1,9 +1,12 @@
 """A job that fails for a while is tried again; one that fails for good is kept, and put back once the cause is gone."""
 
+import logging
+
 from heeler import Heeler, Reject, Retry, TaskFailed
 
 app = Heeler("memory://")
 shop = {"open": False, "calls": 0}
+logging.getLogger("heeler").setLevel(logging.CRITICAL)  # the failures below are meant: no tracebacks of them
 
 
 @app.task(retry=Retry(max_attempts=3, delay=0.05, on=ConnectionError))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from heeler import Heeler
+from rabbitmq_server import close_private_rabbitmq
 from services import close_private_services
 
 
@@ -18,3 +19,4 @@ def app() -> Iterator[Heeler]:
 def _private_services_end_with_the_tests() -> Iterator[None]:
     yield
     close_private_services()
+    close_private_rabbitmq()

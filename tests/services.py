@@ -28,6 +28,7 @@ __all__ = [
     "RedisSentinels",
     "RedisServer",
     "close_private_services",
+    "forget_namespace",
     "free_port",
     "redis_binary",
     "redis_cluster_url",
@@ -250,6 +251,14 @@ def redis_url(kind: str = "installed") -> str:
     server = RedisServer(kind=kind).start()
     _private.append(server)
     return server.url
+
+
+def forget_namespace(url: str, namespace: str) -> None:
+    """Delete what a test has left on a server that is not its own; a private one, or a cluster, ends with the run."""
+    if url.startswith("redis://"):
+        with redis.Redis.from_url(url) as client:
+            for key in client.scan_iter(f"{{{namespace}}}:*", count=1000):
+                client.delete(key)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from heeler.errors import (
     HeelerError,
     IdConflict,
     InvalidArguments,
+    InvalidWorkflow,
     PayloadTooLarge,
     Reject,
     Rejected,
@@ -18,6 +19,7 @@ from heeler.errors import (
     ResultNotFound,
     ResultTimeout,
     RetryLater,
+    ScheduleNotFound,
     Skipped,
     SoftTimeout,
     TaskCancelled,
@@ -26,14 +28,16 @@ from heeler.errors import (
     UnknownTask,
     Unroutable,
     WorkerCrashed,
+    WorkflowUnfinished,
 )
 from heeler.gather import aas_completed, agather, as_completed, gather
-from heeler.model import Message, Retry, TaskStatus
+from heeler.model import Event, FailedRun, Failure, Message, Retry, TaskStatus
 from heeler.report import Report
 from heeler.task import Task
 from heeler.task_context import TaskContext, current_context
 from heeler.task_result import TaskResult
-from heeler.workflow import Signature
+from heeler.workflow import Signature, Workflow, chain, chord, group
+from heeler.workflow_result import Progress, WorkflowPart, WorkflowResult
 
 __all__ = [
     "Broker",
@@ -41,16 +45,21 @@ __all__ = [
     "Codec",
     "ConfigurationError",
     "EnqueueManyError",
+    "Event",
     "Executor",
     "Expired",
+    "FailedRun",
+    "Failure",
     "Features",
     "Heeler",
     "HeelerError",
     "IdConflict",
     "InvalidArguments",
+    "InvalidWorkflow",
     "Message",
     "Middleware",
     "PayloadTooLarge",
+    "Progress",
     "Queue",
     "Reject",
     "Rejected",
@@ -62,6 +71,7 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "RetryLater",
+    "ScheduleNotFound",
     "Signature",
     "Skipped",
     "SoftTimeout",
@@ -75,11 +85,18 @@ __all__ = [
     "UnknownTask",
     "Unroutable",
     "WorkerCrashed",
+    "Workflow",
+    "WorkflowPart",
+    "WorkflowResult",
+    "WorkflowUnfinished",
     "aas_completed",
     "agather",
     "as_completed",
+    "chain",
+    "chord",
     "current_context",
     "gather",
+    "group",
 ]
 
 __version__ = "0.1.0"

@@ -1,18 +1,20 @@
-"""Queues and dead letters for people and programs: the broker's administration, from sync and async code."""
+"""Queues, dead letters and workers for people and programs: administration from sync and async code."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from heeler.connections import Connections
-from heeler.contracts import JobState, QueueAdmin, QueueSize
+from heeler.contracts import ControlChannel, JobState, QueueAdmin, QueueSize
 from heeler.errors import ConfigurationError
-from heeler.model import DeadLetter, ResultRecord
+from heeler.model import Command, DeadLetter, ResultRecord, WorkerPresence
 
-__all__ = ["DeadLetters", "Queues"]
+__all__ = ["DeadLetters", "LiveWorkers", "Queues"]
 
 T = TypeVar("T")
+LOOK_AGAIN = 0.02  # the first pause before looking whether the workers have answered
 
 
 class _Administration:
@@ -119,3 +121,47 @@ class DeadLetters(_Administration):
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
     ) -> int:
         return await self._arun(lambda admin: admin.purge_dead(ids, queue=queue, task=task))
+
+
+class LiveWorkers:
+    """The workers of all processes: seeing them, and reaching them by name."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def live(self, patience: float) -> list[WorkerPresence]:
+        """Who is there, after asking each to say what it does now and waiting for that up to `patience` seconds."""
+        return [worker for worker, _ in await self.census(patience)]
+
+    async def census(self, patience: float) -> list[tuple[WorkerPresence, bool]]:
+        """The same, and whether the worker has answered."""
+        control = await self._control()
+        before = await control.live()
+        if patience <= 0 or not before:
+            return [(worker, False) for worker in before]
+        said_before = {worker.id: worker.at for worker in before}
+        await control.send(Command(kind="announce"))
+        now, until = self._connections.clock.monotonic, self._connections.clock.monotonic() + patience
+        pause = LOOK_AGAIN
+        while True:
+            await asyncio.sleep(pause)
+            found = [(worker, worker.at > said_before.get(worker.id, 0.0)) for worker in await control.live()]
+            if now() >= until or all(answered for _, answered in found):
+                return found
+            pause = min(2 * pause, max(0.0, until - now()))
+
+    async def tell(self, kind: Literal["quiet", "stop"], names: Sequence[str]) -> list[WorkerPresence]:
+        """Tell the workers of these names or ids; those who were told."""
+        control = await self._control()
+        told = [worker for worker in await control.live() if worker.id in names or worker.name in names]
+        if told:
+            await control.send(Command(kind=kind, workers=tuple(worker.id for worker in told)))
+        return told
+
+    async def _control(self) -> ControlChannel:
+        broker = await self._connections.opened()
+        if broker.control is None:
+            raise ConfigurationError(
+                f"{self._connections.shown_url} does not let workers be seen or reached: it has no control channel"
+            )
+        return broker.control

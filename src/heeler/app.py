@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
+from importlib.util import find_spec
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -22,11 +24,11 @@ from typing import (
     overload,
 )
 
-from heeler.administration import DeadLetters, Queues
+from heeler.administration import DeadLetters, LiveWorkers, Queues
 from heeler.arguments import ReturnType
-from heeler.clock import Clock, SystemClock, new_id
+from heeler.clock import Clock, SystemClock
 from heeler.codecs import Codecs
-from heeler.config import broker_url
+from heeler.config import UNSET, Config, Unset
 from heeler.connections import Connections
 from heeler.contracts import (
     Broker,
@@ -40,8 +42,12 @@ from heeler.contracts import (
     TypedCodec,
 )
 from heeler.errors import ConfigurationError
+from heeler.event_stream import AsyncEvents, EventFilter, Events
+from heeler.event_teller import EventTeller
 from heeler.hooks import Hooks
-from heeler.model import Reports, Retry, seconds_of
+from heeler.job_list import JobList
+from heeler.middleware import hooks_called
+from heeler.model import Reports, Retry, TaskStatus, WorkerPresence, seconds_of
 from heeler.producer import Producer
 from heeler.registry import TaskRegistry
 from heeler.result_listener import ResultListener
@@ -54,6 +60,7 @@ from heeler.task_spec import (
     TaskHome,
     TaskOptions,
     TaskSpec,
+    calling_module,
     default_name,
     describe_function,
     importable_module,
@@ -62,14 +69,19 @@ from heeler.task_spec import (
 )
 from heeler.types import TypeRegistry
 from heeler.wire.native import NativeFormat
+from heeler.workflow_result import WorkflowResult, find_workflow
 
 if TYPE_CHECKING:
+    from heeler.scheduler import Scheduler, SchedulerLoop
+    from heeler.schedules import Schedules, TimingOptions
+    from heeler.worker.health_door import MetricsSource
     from heeler.worker.worker import Worker
 
 __all__ = ["Heeler"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+AnyTask = TypeVar("AnyTask", bound=Task[Any, Any])
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 Duration = float | timedelta
 
@@ -132,12 +144,13 @@ class IdTaskDecorator(Protocol):
 class Heeler:
     """A task queue app.
 
-    `url` is the broker's (default: the environment's `HEELER_URL`, then `sqlite:///heeler.db`); `broker` and
-    `results` take a URL or an object instead. `results` unset is the broker's own store where it has one;
-    `"none://"` is no store. `retry`, `timeout` (seconds) and `result_ttl` are defaults of tasks; `lease` is after
-    how many seconds without a renewal a worker counts as dead. `namespace` keeps apps on one server apart.
-    `codec` is "msgpack" (default), "json", or an object; `id_maker` makes the ids of jobs, which are then taken as
-    if they had been given; `imports` names modules that register tasks; `queues` declares queues that no task names.
+    `url` is the broker's; `broker` and `results` take a URL or an object instead. `results` unset is the broker's own
+    store where it has one; `"none://"` is no store. `retry`, `timeout` (seconds) and `result_ttl` are defaults of
+    tasks; `lease` is after how many seconds without a renewal a worker counts as dead. `namespace` keeps apps on one
+    server apart. `codec` is "msgpack" (default), "json", or an object; `id_maker` makes the ids of jobs, which are then
+    taken as if they had been given; `imports` names modules that register tasks; `queues` declares queues that no task
+    names. What is not given comes from the environment, the configuration file, or the default: see the reference.
+    `config` tells what is in effect.
 
     Nothing is opened before its first use. Raises ConfigurationError for a setting that cannot be right.
     """
@@ -148,73 +161,83 @@ class Heeler:
         *,
         broker: str | Broker | PlainBroker | None = None,
         results: str | ResultStore | OrderedStore | None = None,
-        default_queue: str = "default",
+        default_queue: str | Unset = UNSET,
         retry: Retry | None = None,
-        timeout: Duration | None = None,
-        lease: Duration = 30.0,
-        result_ttl: Duration = timedelta(days=1),
-        namespace: str = "heeler",
-        codec: Any = "msgpack",
-        id_maker: Callable[[], str] = new_id,
+        timeout: Duration | Unset | None = UNSET,
+        lease: Duration | Unset = UNSET,
+        result_ttl: Duration | Unset = UNSET,
+        namespace: str | Unset = UNSET,
+        codec: Any = UNSET,
+        id_maker: Callable[[], str] | Unset = UNSET,
         logger: logging.Logger | None = None,
-        middleware: Sequence[Middleware | Any] = (),
-        imports: Sequence[str] = (),
-        queues: Sequence[Queue | str] = (),
+        middleware: Sequence[Middleware | Any] | Unset = UNSET,
+        imports: Sequence[str] | Unset = UNSET,
+        queues: Sequence[Queue | str] | Unset = UNSET,
         clock: Clock | None = None,
     ) -> None:
         if url is not None and broker is not None:
             raise ConfigurationError("Heeler: give the broker as `url` or as `broker`, not as both")
-        for option, values in (("imports", imports), ("queues", queues), ("middleware", middleware)):
-            if isinstance(values, str) or not isinstance(values, Iterable):
-                raise ConfigurationError(f"Heeler: {option} takes a list, for example [{values!r}]")
-        self.logger = logger or logging.getLogger("heeler")
+        self.config = Config()
+        choose = self.config.choose
+        self.logger: logging.Logger = choose("logger", _given(logger)) or logging.getLogger("heeler")
         self.clock: Clock = clock or SystemClock()
-        self.default_queue = default_queue
-        self.namespace = namespace
-        self.lease = _seconds(lease, "Heeler: lease")
+        self.default_queue: str = choose("default_queue", default_queue)
+        self.namespace: str = choose("namespace", namespace)
+        self.lease = _seconds(choose("lease", lease), "Heeler: lease")
         if self.lease <= 0:
             raise ConfigurationError("Heeler: lease must be more than 0 seconds")
-        _check_name(namespace, "Heeler: namespace")
-        _check_name(default_queue, "Heeler: default_queue")
-        _check_callable(id_maker, "Heeler: id_maker")
-        self.imports = tuple(imports)
+        _check_name(self.namespace, "Heeler: namespace")
+        _check_name(self.default_queue, "Heeler: default_queue")
+        self.imports: tuple[str, ...] = _listed("imports", choose("imports", imports))
         self.types = TypeRegistry()
         self.tasks = TaskRegistry()
         self.workers: dict[str, Worker] = {}
-        self.middleware = tuple(middleware)
-        self._queues = tuple(_queue(queue) for queue in queues)
+        self.middleware: tuple[Any, ...] = _listed("middleware", choose("middleware", middleware))
+        self._queues = tuple(_queue(queue) for queue in _listed("queues", choose("declared_queues", queues)))
         self._defaults = TaskOptions()
         self._defaults = self._options(
             "Heeler",
             {
-                "queue_name": default_queue,
-                "retry": Retry() if retry is None else retry,
-                "timeout": timeout,
-                "result_ttl": result_ttl,
+                "queue_name": self.default_queue,
+                "retry": choose("retry", _given(retry)),
+                "timeout": choose("timeout", timeout),
+                "result_ttl": choose("result_ttl", result_ttl),
             },
         )
         self._hooks = Hooks()
         self._codecs = Codecs(self.types)
-        self._home = TaskHome(self._codecs, self._hooks)
-        self._codec = self._codecs.add(codec)
+        self._home = TaskHome(self._codecs, self._hooks, hooks_called("in_child", self.middleware))
+        self._codec = self._codecs.add(choose("codec", codec))
         self._formats = {NativeFormat.name: NativeFormat()}
         self.connections = Connections(
-            broker if broker is not None else broker_url(url),
-            results,
+            choose("url", _given(url if broker is None else broker)),
+            choose("results", _given(results)),
             clock=self.clock,
-            namespace=namespace,
+            namespace=self.namespace,
             queues=self._queues,
             logger=self.logger,
         )
         listener = ResultListener(self.connections)
+        self._teller = EventTeller(self.connections)
+        source = ResultSource(
+            self.connections,
+            listener,
+            self._codecs,
+            dict(self._formats),
+            self.clock,
+            self._teller,
+            self.tasks.spec,
+        )
+        self._job_list = JobList(source)
         self._producer = Producer(
             self.connections,
             listener,
-            ResultSource(self.connections, listener, self._codecs, dict(self._formats), self.clock, self.tasks.spec),
+            source,
             codecs=self._codecs,
             wire=self._formats[NativeFormat.name],
             middleware=self.middleware,
-            id_maker=id_maker,
+            id_maker=_called(choose("id_maker", id_maker), "Heeler: id_maker"),
+            teller=self._teller,
         )
         self.eager = self.connections.scheme == "eager"
         if self.eager:
@@ -223,6 +246,8 @@ class Heeler:
             self._producer.after_publish = EagerRuns(self.connections, self.burst_worker)
         self.queues = Queues(self.connections)
         self.dead_letters = DeadLetters(self.connections)
+        self._made_by = calling_module()
+        self._presences = LiveWorkers(self.connections)
 
     def __repr__(self) -> str:
         return f"<Heeler {self.connections.shown_url}>"
@@ -344,6 +369,40 @@ class Heeler:
             self.tasks.add(task)
         return task
 
+    def schedule(
+        self,
+        cron: str | None = None,
+        *,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[TimingOptions],
+    ) -> Callable[[AnyTask], AnyTask]:
+        """Run a task again and again: `@app.schedule("*/5 * * * *", timezone="Europe/Berlin")` above `@app.task`.
+
+        The expression and the options are those of `app.schedules.add`; the schedule is called like the task unless it
+        has a `name`. It is stored when the next worker starts. Raises ConfigurationError for what is wrong with it or a
+        name that is taken, InvalidArguments if the task does not take these arguments.
+        """
+
+        def declare(task: AnyTask) -> AnyTask:
+            if not isinstance(task, Task):
+                raise ConfigurationError(
+                    f"@app.schedule(…) is for tasks: write it above @app.task; it got {type(task).__name__}"
+                )
+            call = task.s(*args, **(kwargs or {}))
+            self.schedules.declare(task.name if name is None else name, task, call, {"cron": cron, **options})
+            return task
+
+        return declare
+
+    @functools.cached_property
+    def schedules(self) -> Schedules:
+        """What starts by itself, and when. Loaded here, because most processes only enqueue."""
+        from heeler.schedules import Schedules
+
+        return Schedules(self.connections, self._producer, self._made_by)
+
     # Enqueueing and results
 
     def enqueue_by_name(self, name: str, /, *args: Any, **kwargs: Any) -> TaskResult[Any]:
@@ -378,6 +437,53 @@ class Heeler:
         """`get_result` from async code."""
         return await self._producer.afind_result(id)
 
+    def get_workflow(self, id: str) -> WorkflowResult[Any]:
+        """The handle of a workflow by its id, from any process. Raises ResultNotFound."""
+        return self.connections.io.run(find_workflow(self._producer.source, id))
+
+    async def aget_workflow(self, id: str) -> WorkflowResult[Any]:
+        """`get_workflow` from async code."""
+        return await self.connections.io.arun(find_workflow(self._producer.source, id))
+
+    def jobs(
+        self,
+        status: TaskStatus | str | Iterable[TaskStatus | str] | None = None,
+        *,
+        scheduled: bool = False,
+        queue_name: str | None = None,
+        task: str | Task[..., Any] | None = None,
+        since: MomentOrDelay | None = None,
+        limit: int = 100,
+        after: str | TaskResult[Any] | None = None,
+    ) -> list[TaskResult[Any]]:
+        """A page of this app's jobs, the one published last first; looking changes nothing.
+
+        `status` is one or several that are wanted; `scheduled=True` wants READY ones with a due time in the future.
+        `since` is an aware datetime, or how long ago (seconds or a timedelta), and concerns `enqueued_at`. `limit` is
+        how many at most; `after`, the last job of a page or its id, begins the next one. A redriven job counts as
+        published anew; an ended one is listed as long as its result is kept.
+
+        Raises ValueError or TypeError for a wrong argument, ResultNotFound if nothing is known of `after` any more,
+        ConfigurationError where nothing is stored of jobs, BrokerUnavailable.
+        """
+        wanted = self._job_list.wanted(status, scheduled, queue_name, task, since)
+        return self.connections.io.run(self._job_list.page(wanted, limit, after))
+
+    async def ajobs(
+        self,
+        status: TaskStatus | str | Iterable[TaskStatus | str] | None = None,
+        *,
+        scheduled: bool = False,
+        queue_name: str | None = None,
+        task: str | Task[..., Any] | None = None,
+        since: MomentOrDelay | None = None,
+        limit: int = 100,
+        after: str | TaskResult[Any] | None = None,
+    ) -> list[TaskResult[Any]]:
+        """`jobs` from async code."""
+        wanted = self._job_list.wanted(status, scheduled, queue_name, task, since)
+        return await self.connections.io.arun(self._job_list.page(wanted, limit, after))
+
     # Workers
 
     def on_startup(self, hook: Hook) -> Hook:
@@ -402,22 +508,31 @@ class Heeler:
         self,
         queues: Sequence[str | Queue] | Mapping[str, int] | None = None,
         tasks: Iterable[str | Task[Any, Any]] | None = None,
-        concurrency: int = 20,
+        concurrency: int | Unset = UNSET,
         name: str | None = None,
         *,
-        grace: Duration = 25.0,
-        burst: bool = False,
-        max_jobs_per_child: int | None = None,
+        grace: Duration | Unset = UNSET,
+        burst: bool | Unset = UNSET,
+        max_jobs_per_child: int | Unset | None = UNSET,
+        scheduler: bool | Unset = UNSET,
+        health_port: int | Unset | None = UNSET,
+        health_host: str | Unset | None = UNSET,
+        health_file: str | Unset | None = UNSET,
+        health_patience: Duration | Unset = UNSET,
     ) -> Worker:
         """A worker of this app, not yet started: `run()`, `start()`, `arun()`, or use it as a context manager.
 
         `queues` in strict order, or by weight as a mapping; None means the default queue, the declared ones and
         all that registered tasks name. `tasks` limits what it runs. `concurrency` bounds all runs at once.
-        `grace` is how many seconds running jobs get at a shutdown. With `burst` it stops when nothing is left.
+        `grace` is how many seconds running jobs get at a shutdown. With `burst` it stops when nothing is left. Unless
+        `scheduler` is False, or it is a burst, it also starts what schedules say, as all workers do between them.
+        `health_port` and `health_file` tell others how it is. What is not given comes from the environment, the
+        configuration file, or the default: see the reference.
 
-        Raises ConfigurationError for a name that a worker of this app has already.
+        Raises ConfigurationError for a name that a worker of this app has already, or a setting that cannot be right.
         """
         from heeler.executors import in_pool_process
+        from heeler.worker.health_door import HealthPlace  # here, because most processes only enqueue
 
         if in_pool_process():
             raise ConfigurationError(
@@ -425,29 +540,77 @@ class Heeler:
                 'under `if __name__ == "__main__":`'
             )
         self.import_tasks()
-        name = name or self._free_name()
+        config = Config()
+        name = name or self._free_name(config.choose("name"))
         if name in self.workers:
             raise ConfigurationError(f"this app has a worker named {name!r} already; names of workers are unique")
-        if not _is_whole(concurrency) or concurrency < 1:
-            raise ConfigurationError(f"worker {name!r}: concurrency must be 1 or more, got {concurrency!r}")
-        if max_jobs_per_child is not None and (not _is_whole(max_jobs_per_child) or max_jobs_per_child < 1):
+        at_once = config.choose("concurrency", concurrency)
+        if not _is_whole(at_once) or at_once < 1:
+            raise ConfigurationError(f"worker {name!r}: concurrency must be 1 or more, got {at_once!r}")
+        per_child = config.choose("max_jobs_per_child", max_jobs_per_child)
+        if per_child is not None and (not _is_whole(per_child) or per_child < 1):
             raise ConfigurationError(
-                f"worker {name!r}: max_jobs_per_child must be 1 or more, or None, got {max_jobs_per_child!r}"
+                f"worker {name!r}: max_jobs_per_child must be 1 or more, or None, got {per_child!r}"
             )
+        named = config.choose("tasks", _given(tasks))
+        is_burst = config.choose("burst", burst)
+        starts_schedules = config.choose("scheduler", scheduler)
         worker = self._make_worker(
             name=name,
             connections=self.connections,
-            tasks=self.tasks if tasks is None else self._named_tasks(tasks),
-            queues=self._shares(queues),
-            concurrency=concurrency,
-            grace=_seconds(grace, f"worker {name!r}: grace"),
+            tasks=self.tasks if named is None else self._named_tasks(named),
+            queues=self._shares(config.choose("queues", _given(queues))),
+            concurrency=at_once,
+            grace=_seconds(config.choose("grace", grace), f"worker {name!r}: grace"),
             logger=self.logger,
-            burst=burst,
-            max_jobs_per_child=max_jobs_per_child,
+            burst=is_burst,
+            max_jobs_per_child=per_child,
+            health=HealthPlace(
+                port=config.choose("health_port", health_port),
+                host=config.choose("health_host", health_host),
+                file=config.choose("health_file", health_file),
+                patience=_seconds(
+                    config.choose("health_patience", health_patience), f"worker {name!r}: health_patience"
+                ),
+            ),
+            metrics=self._metrics_of,
+            beside=self._scheduler_maker(name) if starts_schedules and not is_burst else None,
             on_stopped=self._worker_stopped,
         )
         self.workers[name] = worker
         return worker
+
+    def _metrics_of(self, worker: Worker) -> MetricsSource | None:
+        """What counts for Prometheus; None where the extra `heeler[prometheus]` is not installed."""
+        if find_spec("prometheus_client") is None:
+            return None
+        from heeler.prometheus.source import metrics_source
+
+        return metrics_source(worker, self.connections, self._producer, self.middleware)
+
+    def scheduler(self, name: str = "scheduler") -> Scheduler:
+        """A scheduler without a worker, not yet started: `run()`, `start()`, `arun()`, or use it as a context manager.
+
+        Only needed where workers do without. Raises ConfigurationError where schedules cannot be kept.
+        """
+        from heeler.scheduler import Scheduler
+
+        self.import_tasks()
+        make_loop = self._scheduler_maker(name)
+        if make_loop is None:
+            raise self.schedules.impossible()
+        return Scheduler(name, self.connections, make_loop, self.logger.getChild("scheduler"))
+
+    def _scheduler_maker(self, name: str) -> Callable[[], SchedulerLoop] | None:
+        """None where there is nothing to do for one."""
+        if self.connections.broker.schedules is None:
+            if self.schedules.declared:
+                raise self.schedules.impossible()
+            return None
+        from heeler.scheduler import SchedulerLoop
+
+        logger = self.logger.getChild("scheduler")
+        return lambda: SchedulerLoop(name, self.connections, self._producer, self.schedules, logger)
 
     def burst_worker(self, connections: Connections, queues: Sequence[str] | None, known: Sequence[str] = ()) -> Worker:
         """What a drain works with (see `heeler.testing.drain`): it is not among `workers`, and takes one job at a time.
@@ -477,6 +640,7 @@ class Heeler:
         from heeler.worker.worker import Worker
 
         return Worker(
+            teller=self._teller,
             lease=self.lease,
             middleware=self.middleware,
             hooks=self._hooks,
@@ -486,11 +650,14 @@ class Heeler:
             **options,
         )
 
-    def _free_name(self) -> str:
+    def _free_name(self, wanted: str | None) -> str:
+        """The configured name, with a number where several workers would have it."""
+        if wanted is not None and wanted not in self.workers:
+            return wanted
         number = len(self.workers) + 1
-        while f"worker-{number}" in self.workers:
+        while f"{wanted or 'worker'}-{number}" in self.workers:
             number += 1
-        return f"worker-{number}"
+        return f"{wanted or 'worker'}-{number}"
 
     def _worker_stopped(self, worker: Worker) -> None:
         if self.workers.get(worker.name) is worker:
@@ -520,7 +687,80 @@ class Heeler:
             raise ConfigurationError(f"worker: queues takes a list, for example [{queues!r}]")
         if not queues:
             raise ConfigurationError("worker: queues is empty, so it could take nothing; leave it out for all queues")
-        return [QueueShare(queue.name, queue.weight) for queue in map(_queue, queues)]
+        declared = [_queue(queue) for queue in queues]
+        self.connections.declare(declared)
+        return [QueueShare(queue.name, queue.weight) for queue in declared]
+
+    def live_workers(self, patience: float = 0.5) -> list[WorkerPresence]:
+        """The workers of all processes, with what each runs now.
+
+        They are asked to say so, and waited for up to `patience` seconds; with 0 what each said last is taken, which
+        is up to 15 seconds old. Raises ConfigurationError where the broker has no control channel.
+        """
+        return self.connections.io.run(self._presences.live(patience))
+
+    async def alive_workers(self, patience: float = 0.5) -> list[WorkerPresence]:
+        """`live_workers` from async code."""
+        return await self.connections.io.arun(self._presences.live(patience))
+
+    def ask_workers(self, patience: float = 1.0) -> list[tuple[WorkerPresence, bool]]:
+        """`live_workers`, each with whether it has answered within `patience` seconds."""
+        return self.connections.io.run(self._presences.census(patience))
+
+    async def aask_workers(self, patience: float = 1.0) -> list[tuple[WorkerPresence, bool]]:
+        """`ask_workers` from async code."""
+        return await self.connections.io.arun(self._presences.census(patience))
+
+    def quiet_workers(self, *names: str) -> list[WorkerPresence]:
+        """Have the live workers of these names or ids take no more jobs; what they have goes on. Who was told."""
+        return self.connections.io.run(self._presences.tell("quiet", names))
+
+    async def aquiet_workers(self, *names: str) -> list[WorkerPresence]:
+        """`quiet_workers` from async code."""
+        return await self.connections.io.arun(self._presences.tell("quiet", names))
+
+    def stop_workers(self, *names: str) -> list[WorkerPresence]:
+        """Have the live workers of these names or ids stop, as a SIGTERM does. Who was told."""
+        return self.connections.io.run(self._presences.tell("stop", names))
+
+    async def astop_workers(self, *names: str) -> list[WorkerPresence]:
+        """`stop_workers` from async code."""
+        return await self.connections.io.arun(self._presences.tell("stop", names))
+
+    # Events
+
+    def events(
+        self,
+        kinds: str | Iterable[str] | None = None,
+        *,
+        level: str | int | None = None,
+        queue: str | None = None,
+        buffer: int = 10_000,
+        timeout: float | None = None,
+    ) -> Events:
+        """What happens from now on to jobs and workers in all processes, as an iterator that waits for the next event.
+
+        `kinds` are such as "job", "job.failed", "worker", "error" (None: all); `level` is the lowest that is wanted:
+        "debug", "info", "warning" or "error", or a number of `logging`; `queue` wants events of this queue's jobs only.
+        Up to `buffer` events are kept until they are read, then the oldest are dropped and counted (`dropped`). With a
+        `timeout` the iterator ends when nothing has come for so many seconds. Close it, or use it as a context manager.
+
+        Nothing is told while nobody follows. Raises ValueError for a wrong argument, ConfigurationError where the
+        broker carries no events, BrokerUnavailable.
+        """
+        return Events(self.connections, self._teller, EventFilter(kinds, level, queue), buffer, timeout)
+
+    def aevents(
+        self,
+        kinds: str | Iterable[str] | None = None,
+        *,
+        level: str | int | None = None,
+        queue: str | None = None,
+        buffer: int = 10_000,
+        timeout: float | None = None,
+    ) -> AsyncEvents:
+        """`events` from async code: `async for event in app.aevents()`, or `async with` around it."""
+        return AsyncEvents(self.connections, self._teller, EventFilter(kinds, level, queue), buffer, timeout)
 
     # The end
 
@@ -553,6 +793,11 @@ class Heeler:
 
 
 _CALLBACKS = ("on_processing", "on_success", "on_retry", "on_failure")
+
+
+def _given(argument: object) -> object:
+    """An argument of which None means that it was not given."""
+    return UNSET if argument is None else argument
 
 
 def _check_options(whose: str, values: Mapping[str, Any]) -> None:
@@ -595,6 +840,17 @@ def _queue(queue: str | Queue) -> Queue:
 def _check_name(value: object, what: str) -> None:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{what} must be a name, got {value!r}")
+
+
+def _listed(option: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigurationError(f"Heeler: {option} takes a list, for example [{values!r}]")
+    return tuple(values)
+
+
+def _called(value: Any, what: str) -> Callable[[], str]:
+    _check_callable(value, what)
+    return value  # type: ignore[no-any-return]
 
 
 def _check_callable(value: object, what: str) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock", "new_id"]
+__all__ = ["Clock", "SystemClock", "new_id", "new_ids"]
 
 
 class Clock(Protocol):
@@ -46,8 +46,12 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a random digit with the variant's two bits set
+_DRAWN = 256  # ends of ids for one question to the system
+
 _id_lock = threading.Lock()
 _last_tick = 0
+_ends: list[str] = []
 
 
 def new_id() -> str:
@@ -57,22 +61,46 @@ def new_id() -> str:
     first 60 time bits count in steps of about a quarter of a microsecond; a step never repeats here.
     """
     global _last_tick
-    nanoseconds = time.time_ns()
-    milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    tick = (milliseconds << 12) | (rest << 12) // 1_000_000
+    tick = (time.time_ns() << 12) // 1_000_000
     with _id_lock:
         if tick <= _last_tick:
             tick = _last_tick + 1
         _last_tick = tick
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFFFFFFFFFFFFFF
-    value = (tick >> 12) << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | 0x2 << 62 | tail
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        if not _ends:
+            _ends.extend(_random_ends(_DRAWN))
+        end = _ends.pop()
+    digits = f"{tick:015x}"
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[12:]}-{end}"
 
 
-def _renew_lock() -> None:
+def new_ids(count: int) -> list[str]:
+    """So many ids as `new_id` makes them, in order, for one look at the clock and one draw of chance."""
+    global _last_tick
+    first = (time.time_ns() << 12) // 1_000_000
+    with _id_lock:
+        if first <= _last_tick:
+            first = _last_tick + 1
+        _last_tick = first + count - 1
+    ids = []
+    for tick, end in enumerate(_random_ends(count), first):
+        digits = f"{tick:015x}"
+        ids.append(f"{digits[:8]}-{digits[8:12]}-7{digits[12:]}-{end}")
+    return ids
+
+
+def _random_ends(count: int) -> list[str]:
+    """The last 62 bits of so many ids, behind the variant."""
+    chance = os.urandom(8 * count).hex()
+    return [
+        f"{_VARIANT[chance[at]]}{chance[at + 1 : at + 4]}-{chance[at + 4 : at + 16]}" for at in range(0, 16 * count, 16)
+    ]
+
+
+def _start_anew() -> None:
+    """In a forked child, which must not draw what its parent draws."""
     global _id_lock
     _id_lock = threading.Lock()
+    _ends.clear()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_start_anew)

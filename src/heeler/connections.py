@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heeler.clock import Clock
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["NO_STORE", "Connections", "known_schemes"]
 
 NO_STORE = "none://"
+REPLIES = "rpc://"
+
+_REDIS = (
+    *("redis", "rediss", "redis+socket", "redis+sentinel", "redis+cluster"),
+    *("valkey", "valkeys", "valkey+socket", "valkey+sentinel", "valkey+cluster"),
+)
 
 # Scheme → the function that makes a broker of a parsed URL. Loaded only when asked for; third parties add theirs
 # by the entry point group "heeler.brokers".
@@ -32,19 +38,15 @@ _BROKERS = {
     "eager": "heeler.brokers.memory.eager:eager_from_url",
     "memory": "heeler.brokers.memory:from_url",
     "sqlite": "heeler.brokers.sqlite:from_url",
-    **dict.fromkeys(
-        (
-            *("redis", "rediss", "redis+socket", "redis+sentinel", "redis+cluster"),
-            *("valkey", "valkeys", "valkey+socket", "valkey+sentinel", "valkey+cluster"),
-        ),
-        "heeler.brokers.redis:from_url",
-    ),
+    **dict.fromkeys(_REDIS, "heeler.brokers.redis:from_url"),
+    **dict.fromkeys(("amqp", "amqps"), "heeler.brokers.rabbitmq:from_url"),
 }
 
-# The same for stores of brokers that have none themselves; the entry point group is "heeler.result_stores".
+# The same for stores of brokers that have none themselves; the entry point group is "heeler.results".
 _STORES = {
     "memory": "heeler.brokers.memory.ordered_store:store_from_url",
     "sqlite": "heeler.brokers.sqlite.ordered_store:store_from_url",
+    **dict.fromkeys(_REDIS, "heeler.brokers.redis.ordered_store:store_from_url"),
 }
 
 
@@ -54,7 +56,7 @@ def known_schemes() -> list[str]:
 
 
 def _known_stores() -> list[str]:
-    return sorted({*_STORES, *(point.name for point in _entry_points("heeler.result_stores")), "none"})
+    return sorted({*_STORES, *(point.name for point in _entry_points("heeler.results")), "none", "rpc"})
 
 
 def _broker_maker(scheme: str) -> Callable[..., Broker | PlainBroker]:
@@ -90,7 +92,8 @@ class Connections:
     """Opens, shares and closes the broker of an app.
 
     `broker` is a URL or a broker object; `results` likewise, None for the broker's own store, "none://" for none. A
-    broker that has no store of its own is composed with the one that `results` names.
+    broker that has no store of its own is composed with the one that `results` names, or sends them back as replies
+    with "rpc://".
     Raises ConfigurationError at once for a URL that no broker understands; the first I/O is at `opened`.
     """
 
@@ -110,9 +113,13 @@ class Connections:
         self.logger = logger
         self._given_broker = broker
         self._given_results = results
-        self._queues = queues
+        self._queues = tuple(queues)
         self.broker = self._make_broker()
         """The broker, perhaps not open yet; in a forked child another one than in the parent."""
+        self.on_opening: Callable[[], Awaitable[None]] | None = None
+        """Called on the I/O thread when the broker has been opened, before it is used."""
+        self.on_disconnect: list[Callable[[], None]] = []
+        """Called when all is closed, by those who hold what was open."""
         self._opened = False
         self._opening: asyncio.Lock | None = None
         self._parked: list[Any] = []
@@ -132,6 +139,7 @@ class Connections:
             raise ConfigurationError(f"broker must be a URL or a Broker, got {type(given).__name__}")
         self._plain = made if isinstance(made, PlainBroker) else None
         if isinstance(made, PlainBroker):
+            made.logger = self.logger.getChild("broker")
             made.declare(self._queues)
             broker = self._compose(made)
             self.store = broker.store
@@ -142,14 +150,20 @@ class Connections:
 
     def _compose(self, plain: PlainBroker) -> Broker:
         """A broker out of a message server and the store that `results` names."""
-        from heeler.brokers.ordered import OrderedBroker, UnstoredBroker  # only where there is such a server
+        from heeler.brokers.ordered import OrderedBroker, RpcBroker, UnstoredBroker  # only where there is such a server
 
         results = self._given_results
         if results is None or results == NO_STORE:
             return UnstoredBroker(plain)
+        if results == REPLIES:
+            if not plain.carries_replies:
+                raise ConfigurationError(
+                    f"results={REPLIES}: {self.shown_url} cannot send replies; give `results` the URL of a store"
+                )
+            return RpcBroker(plain)
         if isinstance(results, str):
             url = BrokerUrl.parse(results)
-            maker = _maker(url.scheme, _STORES, "heeler.result_stores")
+            maker = _maker(url.scheme, _STORES, "heeler.results")
             if maker is None:
                 raise _unknown_scheme("result store", url.scheme, _known_stores())
             results = maker(url, io=self.io, clock=self.clock, namespace=self.namespace)
@@ -166,13 +180,31 @@ class Connections:
             return broker.store
         if results == NO_STORE:
             return None
-        if isinstance(results, str) and BrokerUrl.parse(results).scheme not in known_schemes():
+        if isinstance(results, str) and BrokerUrl.parse(results).scheme not in (*known_schemes(), "rpc"):
             raise _unknown_scheme("result store", BrokerUrl.parse(results).scheme, [*known_schemes(), "none"])
         shown = BrokerUrl.parse(results).redacted if isinstance(results, str) else type(results).__name__
         raise ConfigurationError(
             f"results={shown}: this broker keeps the results itself, in the same step as the end of a job; leave "
             f"`results` out, or give {NO_STORE} to store none"
         )
+
+    def declare(self, queues: Sequence[Queue]) -> None:
+        """What is said of queues with a topology. Raises ConfigurationError where other things have been said."""
+        for queue in queues:
+            known = next((one for one in self._queues if one.name == queue.name), None)
+            if known is None:
+                self._queues = (*self._queues, queue)
+            elif (queue.binding_keys or queue.arguments) and (known.binding_keys, known.arguments) != (
+                queue.binding_keys,
+                queue.arguments,
+            ):
+                raise ConfigurationError(f"the queue {queue.name!r} is declared twice: {known} and {queue}")
+        with_topology = [queue for queue in queues if queue.binding_keys or queue.arguments]
+        if self._plain is not None and with_topology:
+            if self.io.started and not self.io.here():
+                self.io.loop.call_soon_threadsafe(self._plain.declare, with_topology)
+            else:
+                self._plain.declare(with_topology)
 
     @property
     def shown_url(self) -> str:
@@ -217,6 +249,8 @@ class Connections:
             if not self._opened:
                 self._refuse_if_closed()
                 await self.broker.open()
+                if self.on_opening is not None:
+                    await self.on_opening()
                 self._opened = True
         return self.broker
 
@@ -244,7 +278,7 @@ class Connections:
         )
 
     async def _close(self) -> None:
-        if self._opened:
+        if self._opened or self._opening is not None:  # an attempt that was given up may have left something
             self._opened = False
             await self.broker.close()
 
@@ -254,6 +288,8 @@ class Connections:
             self.io.run(self._close())
             self.io.close()
         self._opening = None
+        for forget in self.on_disconnect:
+            forget()
 
     def close(self) -> None:
         """Close the broker and end the I/O thread for good; harmless twice."""

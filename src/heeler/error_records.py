@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from heeler.errors import HeelerError
 from heeler.model import ErrorRecord, class_path
 
 __all__ = ["rebuild_error", "record_error"]
@@ -67,9 +68,29 @@ def _message(error: BaseException) -> str:
 def _formatted(error: BaseException) -> str:
     trace = _without_runner(error.__traceback__)
     try:
+        if isinstance(error, HeelerError) and not _leaves_heeler(error):
+            return "".join(traceback.format_exception_only(type(error), error))
         return "".join(traceback.format_exception(type(error), error, trace))
     except Exception as fault:  # formatting calls what the user's classes define, along the whole chain of causes
         return f"<the traceback cannot be formatted: {type(fault).__name__}>\n"
+
+
+def _leaves_heeler(error: BaseException) -> bool:
+    """Whether a frame behind the error, or behind one that led to it, is of other code: that tells a user more."""
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        link = chain.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        chain += (link.__cause__, link.__context__)
+        trace = link.__traceback__
+        while trace is not None:
+            if not trace.tb_frame.f_code.co_filename.startswith(_HERE + os.sep):
+                return True
+            trace = trace.tb_next
+    return False
 
 
 def _without_runner(trace: TracebackType | None) -> TracebackType | None:

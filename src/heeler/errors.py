@@ -19,6 +19,7 @@ __all__ = [
     "HeelerError",
     "IdConflict",
     "InvalidArguments",
+    "InvalidWorkflow",
     "PayloadTooLarge",
     "Reject",
     "Rejected",
@@ -27,6 +28,7 @@ __all__ = [
     "ResultNotFound",
     "ResultTimeout",
     "RetryLater",
+    "ScheduleNotFound",
     "Skipped",
     "SoftTimeout",
     "TaskCancelled",
@@ -35,6 +37,7 @@ __all__ = [
     "UnknownTask",
     "Unroutable",
     "WorkerCrashed",
+    "WorkflowUnfinished",
 ]
 
 
@@ -97,18 +100,24 @@ class PayloadTooLarge(HeelerError):
 class BrokerUnavailable(HeelerError):
     """The broker or the store could not be reached, or did not answer in time.
 
-    `outcome_unknown` is True when the request had left this process, so that it may have been carried out.
+    `outcome_unknown` is True when the request had left this process, so that it may have been carried out;
+    `given_up` when as many attempts to connect have failed in a row as the URL allows (`reconnect_attempts`).
     """
 
-    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+    def __init__(self, message: str, *, outcome_unknown: bool = False, given_up: bool = False) -> None:
         if outcome_unknown:
             message += " (the request was sent: whether it was carried out is unknown)"
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
+        self.given_up = given_up
 
 
 class Unroutable(HeelerError):
     """The broker has no queue for the message: its routing key leads nowhere."""
+
+
+class InvalidWorkflow(HeelerError):
+    """A workflow cannot be as it was put together; the message says which part, and what would be right."""
 
 
 class TaskFailed(HeelerError):
@@ -177,6 +186,10 @@ class Rejected(HeelerError):
     """The run asked to be rejected: `raise Reject(reason)` sent the job to the dead letters."""
 
 
+class WorkflowUnfinished(HeelerError):
+    """The process that sent a workflow in parts died before it had sent all of it, so the workflow was broken."""
+
+
 class ResultTimeout(HeelerError, TimeoutError):
     """The result was not there within the timeout; the job goes on."""
 
@@ -187,6 +200,10 @@ class ResultNotFound(HeelerError):
 
 class ResultExpired(ResultNotFound):
     """The result was kept for its `result_ttl` and is gone now."""
+
+
+class ScheduleNotFound(HeelerError):
+    """There is no schedule of that name."""
 
 
 class ResultLost(HeelerError):

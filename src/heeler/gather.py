@@ -175,9 +175,9 @@ async def _each_ended(group: Sequence[TaskResult[R]], put: Callable[[TaskResult[
     ids = list(waiting)
     if not ids:
         return
-    addressed = frozenset(result.id for result in group if result._addressed)
+    addressed = {result.id: result._addressed for result in group if result._addressed}
     try:
-        for id, record in zip(ids, await source.listener.follow(ids, on_notice, addressed=addressed), strict=True):
+        for id, record in (await source.listener.follow(ids, on_notice, addressed=addressed)).items():
             if record is None or record.status.is_finished:
                 take(id, record)
         await all_ended

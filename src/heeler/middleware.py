@@ -5,16 +5,29 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from heeler.clock import Clock
 from heeler.contracts import Middleware
 from heeler.errors import ConfigurationError
+from heeler.model import RELAY_TASK, Publication, PublishAnswer, PublishResult, Sending, SentJob
 
-__all__ = ["all_ready", "check_middleware", "compose_enqueue", "compose_run", "report_error"]
+__all__ = [
+    "WatchedSending",
+    "all_ready",
+    "check_middleware",
+    "compose_enqueue",
+    "compose_run",
+    "hooks_called",
+    "report_error",
+    "sent_jobs",
+    "tell_all",
+]
 
 logger = logging.getLogger("heeler.middleware")
 
-_HOOKS = ("around_enqueue", "around_run", "on_error", "ready")
+_HOOKS = ("around_enqueue", "around_run", "in_child", "on_sent", "on_started", "on_settled", "on_error", "ready")
 
 Send = Callable[[Any], Any]
 Run = Callable[[Any], Awaitable[Any]]
@@ -73,6 +86,80 @@ def report_error(middleware: Sequence[Any], exc: BaseException, where: str) -> N
                 logger.exception(
                     "middleware %s.on_error failed while it was told of a fault in %s", _name(entry), where
                 )
+
+
+def hooks_called(name: str, middleware: Sequence[Any]) -> list[Callable[..., Any]]:
+    """The hooks of that name, in order; where nobody has one, nothing needs to be told."""
+    found = [_hook(entry, name) for entry in middleware]
+    return [hook for hook in found if hook is not None]
+
+
+def tell_all(hooks: Sequence[Callable[..., Any]], said: Any) -> None:
+    """Tell every hook; what one of them raises is logged and stops nothing."""
+    for hook in hooks:
+        try:
+            hook(said)
+        except Exception:
+            logger.exception("middleware %s failed", getattr(hook, "__qualname__", hook))
+
+
+class WatchedSending:
+    """One publication under the eyes of the `on_sent` hooks: they are told when it is `answered`, or has `failed`.
+
+    Used as a context, it fails with what is raised inside.
+    """
+
+    __slots__ = ("_began", "_clock", "_hooks", "_publication")
+
+    def __init__(self, hooks: Sequence[Callable[..., Any]], clock: Clock, publication: Publication) -> None:
+        self._hooks = hooks
+        self._clock = clock
+        self._publication = publication
+        self._began = clock.time()
+
+    def answered(self, answers: Sequence[PublishResult]) -> None:
+        """The broker has answered for each envelope, and perhaps for more."""
+        self._tell(sent_jobs(self._publication, [answer.answer is PublishAnswer.ACCEPTED for answer in answers]))
+
+    def failed(self, error: BaseException) -> None:
+        """There will be no answer."""
+        self._tell(sent_jobs(self._publication, [False] * len(self._publication.envelopes)), error)
+
+    def _tell(self, jobs: tuple[SentJob, ...], error: BaseException | None = None) -> None:
+        if jobs:
+            tell_all(self._hooks, Sending(jobs, self._began, self._clock.time(), error))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.failed(error)
+
+
+def sent_jobs(publication: Publication, accepted: Sequence[bool] | None = None) -> tuple[SentJob, ...]:
+    """What is told of a publication: its jobs, those that wait in its latches as well, without relays of workflows.
+
+    `accepted` is for its envelopes; all are, where it is not given.
+    """
+    envelopes = publication.envelopes
+    taken = [True] * len(envelopes) if accepted is None else accepted
+    jobs = [
+        SentJob(envelope.id, envelope.task, envelope.queue, envelope.headers, was_taken)
+        for envelope, was_taken in zip(envelopes, taken, strict=True)
+        if envelope.task != RELAY_TASK
+    ]
+    if publication.latches:
+        are_taken = not taken or any(taken)
+        waiting = [latch.envelope for latch in publication.latches if latch.envelope is not None]
+        jobs += [
+            SentJob(envelope.id, envelope.task, envelope.queue, envelope.headers, are_taken)
+            for envelope in waiting
+            if envelope.task != RELAY_TASK
+        ]
+    return tuple(jobs)
 
 
 def all_ready(middleware: Sequence[Any], worker: Any) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from heeler.arguments import encode_unbound, fingerprint, given_unbound
-from heeler.clock import new_id
+import msgspec
+
+from heeler.arguments import Gap, Way, encode_unbound, fingerprint, given_unbound, take_gaps
+from heeler.clock import new_id, new_ids
 from heeler.codecs import Codecs
 from heeler.connections import Connections
-from heeler.contracts import Middleware, TypedCodec, WireFormat
+from heeler.contracts import Broker, Middleware, TypedCodec, WireFormat
 from heeler.errors import (
     ConfigurationError,
     EnqueueManyError,
@@ -20,7 +24,9 @@ from heeler.errors import (
     ResultNotFound,
     Unroutable,
 )
-from heeler.middleware import compose_enqueue
+from heeler.event_teller import EventTeller
+from heeler.expiry_watch import expires_at
+from heeler.middleware import WatchedSending, compose_enqueue, hooks_called
 from heeler.model import (
     Envelope,
     Message,
@@ -38,6 +44,8 @@ from heeler.task_spec import MomentOrDelay, TaskSpec, moment_or_delay
 __all__ = ["Prepared", "Producer"]
 
 BATCH = 500  # envelopes in one publication of `enqueue_many` and `enqueue_iter`
+PART = 8 * BATCH  # items that `enqueue_many` reads before it sends them
+LAZY_PART = 2 * BATCH  # the same of `enqueue_iter`
 
 
 class Prepared(NamedTuple):
@@ -60,34 +68,54 @@ class Producer:
         wire: WireFormat,
         middleware: Sequence[Middleware],
         id_maker: Callable[[], str],
+        teller: EventTeller,
     ) -> None:
         self.connections = connections
+        self._teller = teller
         self.source = source
         self._listener = listener
         self._codecs = codecs
         self._wire = wire
         self._id_maker = id_maker
         self._clock = connections.clock
-        self._around = compose_enqueue(middleware, self._seal)
+        innermost = self._seal
+        self._around = compose_enqueue(middleware, innermost)
+        self._is_wrapped = self._around is not innermost
+        self._on_sent = hooks_called("on_sent", middleware)
         self._line = PublishLine(connections)
+        self._usual: dict[TaskSpec, _Alike] = {}
         self.after_publish: Callable[[Sequence[PublishResult]], None] | None = None
 
     # From a call to an envelope
 
-    def message(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides) -> Message:
-        """The message of a call. Raises InvalidArguments, and ConfigurationError for an unknown codec."""
+    def message(
+        self,
+        spec: TaskSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        ask: Overrides,
+        *,
+        payload: bytes | None = None,
+        id: str = "",
+    ) -> Message:
+        """The message of a call. `payload` and `id` are those of a job that has a place in a workflow.
+
+        Raises InvalidArguments, and ConfigurationError for an unknown codec.
+        """
         options = spec.options
-        codec: TypedCodec = spec.codec if ask.codec is None else self._codecs.add(ask.codec)
+        codec = self._codec_for(spec, ask)
         parameters = spec.parameters
         positional: int | None = None
         if parameters is None:
-            payload = encode_unbound(args, kwargs, codec, spec.name)
+            payload = encode_unbound(args, kwargs, codec, spec.name) if payload is None else payload
         else:
-            payload = parameters.encode(args, kwargs, codec)
+            payload = parameters.encode(args, kwargs, codec) if payload is None else payload
             if kwargs and parameters.given_by_name(kwargs):
                 positional = len(args)
-        id, chosen = self._id_of(spec, ask)
-        digest = self._fingerprint(spec, payload, codec) if chosen else b""
+        digest = b""
+        if not id:
+            id, chosen = self._id_of(spec, ask)
+            digest = self._fingerprint(spec, payload, codec) if chosen else b""
         if ask is NO_OVERRIDES:
             expires_at, expires_in = _moment_and_delay(options.expires, "expires")
             return Message(
@@ -139,13 +167,27 @@ class Producer:
             routing_key=ask.routing_key,
         )
 
+    def _codec_for(self, spec: TaskSpec, ask: Overrides) -> TypedCodec:
+        return spec.codec if ask.codec is None else self._codecs.add(ask.codec)
+
+    @property
+    def address(self) -> str | None:
+        """The inbox of this process; None until somebody waited once."""
+        return self._listener.address
+
+    def new_id(self) -> tuple[str, bool]:
+        """An id of the app's, and whether an `id_maker` of the user's chose it."""
+        if self._id_maker is new_id:
+            return new_id(), False
+        return checked_id(self._id_maker(), "what id_maker returns"), True
+
     def _id_of(self, spec: TaskSpec, ask: Overrides) -> tuple[str, bool]:
         """The job's id, and whether it was chosen, by the caller or by an `id_maker` of the user's."""
         if ask.id is not None:
             return ask.id, True
         maker = spec.id_maker or self._id_maker
         if maker is new_id:
-            return maker(), False
+            return new_id(), False
         return checked_id(maker(), f"{spec.name}: what id_maker returns"), True
 
     def _fingerprint(self, spec: TaskSpec, payload: bytes, codec: TypedCodec) -> bytes:
@@ -163,29 +205,149 @@ class Producer:
             keeps_result=not message.ignore_result and self.connections.store is not None,
             reply_to=address,
         )
-        if len(envelope.body) > self.connections.broker.max_payload:
+        self._check_size(envelope)
+        result: TaskResult[Any] = TaskResult(
+            self.source, ResultRecord(envelope=envelope), self._generation(envelope), True
+        )
+        if self._listener.is_only_source:
+            self._listener.expect(result)
+        return result
+
+    def _generation(self, envelope: Envelope) -> int:
+        """What the handle has to know of the listener; 0 where its envelope carries no address, and -1, which is never
+        the present one, where its expiry may be told by nobody.
+        """
+        if envelope.reply_to is None:
+            return 0
+        return self._listener.generation if expires_at(envelope) is None else -1
+
+    def _check_size(self, envelope: Envelope) -> None:
+        most = self.connections.broker.max_payload
+        if len(envelope.body) > most:
             raise PayloadTooLarge(
-                f"{message.task}: the arguments take {len(envelope.body):,} bytes, more than the "
-                f"{self.connections.broker.max_payload:,} that a message may have; store the data elsewhere and "
-                f"pass a reference, or raise max_payload in the broker's URL"
+                f"{envelope.task}: the arguments take {len(envelope.body):,} bytes, more than the {most:,} that a "
+                f"message may have; store the data elsewhere and pass a reference, or raise max_payload in the "
+                f"broker's URL"
             )
-        return TaskResult(self.source, ResultRecord(envelope=envelope), address is not None, True)
 
     def prepare(
         self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides = NO_OVERRIDES
     ) -> Prepared:
         """The handle of a call and the envelope to send for it. Raises what a wrong call or a middleware raises."""
-        message = self.message(spec, args, kwargs, ask)
+        is_usual = ask is NO_OVERRIDES and not kwargs
+        if is_usual:
+            usual = self._usual.get(spec)
+            if usual is not None and usual.reply_to == self._listener.address:
+                return usual.prepare(args, new_id(), self._clock.time())
+        prepared = self._prepared(self.message(spec, args, kwargs, ask))
+        if is_usual and prepared.envelope is not None:
+            alike = self._alike(spec, ask, prepared.envelope)
+            if alike is not None:
+                self._usual[spec] = alike
+        return prepared
+
+    def _prepared(self, message: Message) -> Prepared:
         result = self._around(message)
         if not isinstance(result, TaskResult):
             raise ConfigurationError(
-                f"enqueue of {spec.name}: a middleware's around_enqueue returned {type(result).__name__}; it must "
+                f"enqueue of {message.task}: a middleware's around_enqueue returned {type(result).__name__}; it must "
                 f"return call_next(message), or a TaskResult to send nothing"
             )
         if not result._unsent:
             return Prepared(result, None)
         result._unsent = False
         return Prepared(result, result._record.envelope)
+
+    # For later
+
+    def template(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides = NO_OVERRIDES
+    ) -> Envelope:
+        """A call that is checked and sealed, for `prepare_like` to make jobs of. The same call, the same envelope.
+
+        Middleware is not asked. Raises InvalidArguments, PayloadTooLarge, and ConfigurationError where the id is given.
+        """
+        if ask.id is not None:
+            raise ConfigurationError(f"{spec.name}: what starts again and again cannot have the one id {ask.id!r}")
+        unnamed = msgspec.structs.replace(ask, id="-")  # so that no `id_maker` is asked
+        message = msgspec.structs.replace(
+            self.message(spec, args, kwargs, unnamed), id="", enqueued_at=0.0, fingerprint=b""
+        )
+        envelope = self._wire.seal(message, keeps_result=not message.ignore_result)
+        self._check_size(envelope)
+        return envelope
+
+    def prepare_like(self, template: Envelope, id: str, headers: dict[str, str]) -> Prepared:
+        """As `prepare`, for a job like the template, with these headers besides. Raises what a middleware raises."""
+        message = msgspec.structs.replace(
+            self._wire.open(template), id=id, enqueued_at=self._clock.time(), headers=template.headers | headers
+        )
+        if self._is_wrapped:
+            args, kwargs = self._given(message)
+            message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
+        return self._prepared(message)
+
+    @property
+    def asks_middleware(self) -> bool:
+        """Whether user's code is called for each job that is made."""
+        return self._is_wrapped
+
+    async def send_guarded(self, publication: Publication) -> list[PublishResult]:
+        """Publish what has a guard, on the I/O thread. `on_sent` hooks hear of it unless the guard refuses it."""
+        broker = await self.connections.opened()
+        sending = self._watched(publication)
+        try:
+            answers = await broker.publish(publication)
+        except BaseException as error:
+            sending.failed(error)
+            raise
+        if answers[-1].answer is PublishAnswer.ACCEPTED and publication.envelopes:
+            sending.answered(answers[:-1])
+        return answers
+
+    def _given(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        codec = self._codecs.get(message.content_type)
+        spec = self.source.spec_of(message.task)
+        if spec is None or spec.parameters is None:
+            return given_unbound(message.payload, codec, message.bound)
+        return spec.parameters.given(message.payload, codec, message.bound, message.positional)
+
+    def prepare_member(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides, id: str
+    ) -> tuple[Envelope, list[tuple[Way, Gap]]]:
+        """The envelope of a job that has a place in a workflow, and the gaps in its arguments.
+
+        Raises what `prepare` raises, and ConfigurationError where a middleware answers by itself.
+        """
+        gaps: list[tuple[Way, Gap]] = []
+        for value in (*args, *kwargs.values()):
+            take_gaps(value, (), gaps)
+        if not gaps and not kwargs and ask is NO_OVERRIDES:
+            usual = self._usual.get(spec)
+            if usual is not None and usual.reply_to == self._listener.address:
+                prepared = usual.prepare(args, id, self._clock.time())
+                assert prepared.envelope is not None
+                return prepared.envelope, []
+        payload: bytes | None = None
+        if gaps:
+            codec = self._codec_for(spec, ask)
+            if spec.parameters is not None:
+                payload, gaps = spec.parameters.encode_partly(args, kwargs, codec)
+            else:
+                gaps = []
+                plain = take_gaps([list(args), kwargs], (), gaps)
+                payload = encode_unbound(tuple(plain[0]), plain[1], codec, spec.name)
+        envelope = self._prepared(self.message(spec, args, kwargs, ask, payload=payload, id=id)).envelope
+        if envelope is None:
+            raise ConfigurationError(
+                f"a middleware answered in the place of {spec.name}, which is part of a workflow: there it must "
+                f"return call_next(message), because others wait for this job"
+            )
+        if not gaps and not kwargs and ask is NO_OVERRIDES:
+            alike = self._alike(spec, ask, envelope)
+            if alike is not None:
+                self._usual[spec] = alike
+        return envelope, gaps
 
     # One by one
 
@@ -196,7 +358,10 @@ class Producer:
         broker = self.connections.opened_blocking()
         result, envelope = self.prepare(spec, args, kwargs, ask)
         if envelope is not None:
-            answers = broker.publish_blocking(Publication(envelopes=(envelope,)))
+            publication = Publication(envelopes=(envelope,))
+            with self._watched(publication) as sending:
+                answers = broker.publish_blocking(publication)
+                sending.answered(answers)
             _take_answer(result, answers[0])
             self._published(answers)
         return result
@@ -209,7 +374,9 @@ class Producer:
             await self.connections.io.arun(self.connections.opened())
         result, envelope = self.prepare(spec, args, kwargs, ask)
         if envelope is not None:
-            answer = await self._line.publish(envelope)
+            with self._watched(Publication(envelopes=(envelope,))) as sending:
+                answer = await self._line.publish(envelope)
+                sending.answered([answer])
             _take_answer(result, answer)
             await self._apublished([answer])
         return result
@@ -222,8 +389,8 @@ class Producer:
         """Send all; what cannot be sent is told by EnqueueManyError after the rest is sent."""
         broker = self.connections.opened_blocking()
         outcomes: list[TaskResult[Any] | Exception] = []
-        for part in _parts(items):
-            outcomes += self._send_part(part, item_of, ask, broker.publish_blocking)
+        for part in _parts(items, PART):
+            outcomes += self._send_part(part, item_of, ask, broker)
         return _all_or_error(outcomes)
 
     async def aenqueue_many(
@@ -233,7 +400,7 @@ class Producer:
         outcomes: list[TaskResult[Any] | Exception] = []
         if not self.connections.is_open:
             await self.connections.io.arun(self.connections.opened())
-        for part in _parts(items):
+        for part in _parts(items, BATCH):
             outcomes += await self._asend_part(part, item_of, ask)
         return _all_or_error(outcomes)
 
@@ -244,8 +411,8 @@ class Producer:
         broker = self.connections.opened_blocking()
         refused: dict[int, Exception] = {}
         first = 0
-        for part in _parts(items):
-            outcomes = self._send_part(part, item_of, ask, broker.publish_blocking)
+        for part in _parts(items, LAZY_PART):
+            outcomes = self._send_part(part, item_of, ask, broker)
             yield from _sent(outcomes, first, refused)
             first += len(part)
         if refused:
@@ -267,17 +434,32 @@ class Producer:
             raise EnqueueManyError([], refused)
 
     def _send_part(
-        self,
-        part: list[Any],
-        item_of: ItemReader,
-        ask: Overrides,
-        publish: Callable[[Publication], Sequence[PublishResult]],
+        self, part: list[Any], item_of: ItemReader, ask: Overrides, broker: Broker
     ) -> list[TaskResult[Any] | Exception]:
-        outcomes, envelopes = self._prepare_part(part, item_of, ask)
-        if envelopes:
-            answers = publish(Publication(envelopes=tuple(envelopes.values())))
-            _take_answers(outcomes, envelopes, answers)
-            self._published(answers)
+        outcomes: list[TaskResult[Any] | Exception] = []
+        # Where in `outcomes` the jobs of each publication are, and who is told of it.
+        sent: deque[tuple[list[int], WatchedSending | _Unwatched]] = deque()
+
+        def publications() -> Iterator[Publication]:
+            for start in range(0, len(part), BATCH):
+                prepared, envelopes = self._prepare_part(part[start : start + BATCH], item_of, ask)
+                outcomes.extend(prepared)
+                if envelopes:
+                    publication = Publication(envelopes=tuple(envelopes.values()))
+                    positions = [start + position for position in envelopes]
+                    sent.append((positions, self._watched(publication)))
+                    yield publication
+
+        try:
+            for answers in broker.publish_each_blocking(publications()):
+                positions, sending = sent.popleft()
+                sending.answered(answers)
+                _take_answers(outcomes, positions, answers)
+                self._published(answers)
+        except BaseException as error:
+            for _, sending in sent:
+                sending.failed(error)
+            raise
         return outcomes
 
     async def _asend_part(
@@ -286,7 +468,9 @@ class Producer:
         outcomes, envelopes = self._prepare_part(part, item_of, ask)
         if envelopes:
             publication = Publication(envelopes=tuple(envelopes.values()))
-            answers = await self.connections.io.arun(self.connections.broker.publish(publication))
+            with self._watched(publication) as sending:
+                answers = await self.connections.io.arun(self.connections.broker.publish(publication))
+                sending.answered(answers)
             _take_answers(outcomes, envelopes, answers)
             await self._apublished(answers)
         return outcomes
@@ -296,10 +480,19 @@ class Producer:
     ) -> tuple[list[TaskResult[Any] | Exception], dict[int, Envelope]]:
         outcomes: list[TaskResult[Any] | Exception] = []
         envelopes: dict[int, Envelope] = {}
-        prepare = self.prepare
+        alike: _Alike | None = None
+        ids: Iterator[str] = iter(())
+        now = self._clock.time()
         for position, item in enumerate(part):
             try:
-                result, envelope = prepare(*item_of(item, ask))
+                spec, args, kwargs, options = item_of(item, ask)
+                if alike is None or spec is not alike.spec or options is not alike.options or kwargs:
+                    result, envelope = self.prepare(spec, args, kwargs, options)
+                    if envelope is not None and not kwargs:
+                        alike = self._alike(spec, options, envelope)
+                        ids = iter(new_ids(len(part) - position - 1))
+                else:
+                    result, envelope = alike.prepare(args, next(ids), now)
             except Exception as error:
                 outcomes.append(error)
                 continue
@@ -308,21 +501,71 @@ class Producer:
                 envelopes[position] = envelope
         return outcomes, envelopes
 
+    def _alike(self, spec: TaskSpec, options: Overrides, envelope: Envelope) -> _Alike | None:
+        """Jobs like that of `envelope`; None where each has to be made by itself."""
+        is_id_chosen = options.id is not None or (spec.id_maker or self._id_maker) is not new_id
+        if self._is_wrapped or spec.parameters is None or is_id_chosen:
+            return None
+        seal = self._wire.seal_like(envelope)
+        codec = self._codecs.get(envelope.content_type)
+        return None if seal is None else _Alike(self, spec, options, codec, seal, envelope)
+
     def publish(self, envelope: Envelope) -> None:
         """Send one sealed envelope."""
-        answers = self.connections.opened_blocking().publish_blocking(Publication(envelopes=(envelope,)))
+        publication = Publication(envelopes=(envelope,))
+        with self._watched(publication) as sending:
+            answers = self.connections.opened_blocking().publish_blocking(publication)
+            sending.answered(answers)
         _check(answers[0], envelope)
         self._published(answers)
 
     async def apublish(self, envelope: Envelope) -> None:
         """`publish` from async code."""
-        answers = await self.connections.io.arun(self._publish(envelope))
+        publication = Publication(envelopes=(envelope,))
+        with self._watched(publication) as sending:
+            answers = await self.connections.io.arun(self._publish(publication))
+            sending.answered(answers)
         _check(answers[0], envelope)
         await self._apublished(answers)
 
-    async def _publish(self, envelope: Envelope) -> list[PublishResult]:
+    def publish_each(self, publications: Iterator[Publication]) -> None:
+        """Make publications real, one after the other, as they are made."""
+        broker = self.connections.opened_blocking()
+        sent: deque[tuple[Publication, WatchedSending | _Unwatched]] = deque()
+
+        def watched() -> Iterator[Publication]:
+            for publication in publications:
+                sent.append((publication, self._watched(publication)))
+                yield publication
+
+        try:
+            for answers in broker.publish_each_blocking(watched()):
+                self._take_publication(*sent.popleft(), answers)
+                self._published(answers)
+        except BaseException as error:
+            for _, sending in sent:
+                sending.failed(error)
+            raise
+
+    async def apublish_each(self, publications: Iterator[Publication]) -> None:
+        """`publish_each` from async code."""
+        for publication in publications:
+            with self._watched(publication) as sending:
+                answers = await self.connections.io.arun(self.connections.broker.publish(publication))
+                self._take_publication(publication, sending, answers)
+            await self._apublished(answers)
+
+    def _take_publication(
+        self, publication: Publication, sending: WatchedSending | _Unwatched, answers: Sequence[PublishResult]
+    ) -> None:
+        sending.answered(answers)
+        for answer, envelope in zip(answers, publication.envelopes, strict=True):
+            if answer.answer is not PublishAnswer.ACCEPTED:
+                _check(answer, envelope)
+
+    async def _publish(self, publication: Publication) -> list[PublishResult]:
         broker = await self.connections.opened()
-        return await broker.publish(Publication(envelopes=(envelope,)))
+        return await broker.publish(publication)
 
     # Handles of jobs that others enqueued
 
@@ -346,7 +589,16 @@ class Producer:
             raise ResultNotFound(f"job {id!r} is one of {record.envelope.task}, not of {task}")
         return TaskResult(self.source, record)
 
-    # After the broker has it
+    # Around the sending, and after the broker has it
+
+    def tell(self, entry: Any) -> None:
+        """Call this middleware's `on_sent`, too, from now on."""
+        self._on_sent = [*self._on_sent, *hooks_called("on_sent", [entry])]
+
+    def _watched(self, publication: Publication) -> WatchedSending | _Unwatched:
+        if self._teller.may_be_followed:
+            return WatchedSending([*self._on_sent, self._teller.sent], self._clock, publication)
+        return WatchedSending(self._on_sent, self._clock, publication) if self._on_sent else _UNWATCHED
 
     def _published(self, answers: Sequence[PublishResult]) -> None:
         if self.after_publish is not None:
@@ -356,6 +608,58 @@ class Producer:
         if self.after_publish is not None:
             await asyncio.to_thread(self.after_publish, answers)
 
+
+class _Alike:
+    """Jobs of one task and with the same options: what they have in common is worked out once for all."""
+
+    __slots__ = ("_check_size", "_codec", "_encode", "_generation", "_seal", "_source", "options", "reply_to", "spec")
+
+    def __init__(
+        self,
+        producer: Producer,
+        spec: TaskSpec,
+        options: Overrides,
+        codec: TypedCodec,
+        seal: Callable[[str, bytes, float], Envelope],
+        envelope: Envelope,
+    ) -> None:
+        assert spec.parameters is not None
+        self.spec = spec
+        self.options = options
+        self._encode = spec.parameters.encode
+        self._codec = codec
+        self._seal = seal
+        self._check_size = producer._check_size
+        self._source = producer.source
+        self.reply_to = envelope.reply_to
+        self._generation = producer._generation
+
+    def prepare(self, args: tuple[Any, ...], id: str, at: float) -> Prepared:
+        """`Producer.prepare` for another of them, enqueued at a time."""
+        envelope = self._seal(id, self._encode(args, {}, self._codec), at)
+        self._check_size(envelope)
+        result: TaskResult[Any] = TaskResult(self._source, ResultRecord(envelope=envelope), self._generation(envelope))
+        if self._source.listener.is_only_source:
+            self._source.listener.expect(result)
+        return Prepared(result, envelope)
+
+
+class _Unwatched:
+    """What stands around a sending that nobody wants to be told of."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def answered(self, answers: Sequence[PublishResult]) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...
+
+
+_UNWATCHED = _Unwatched()
 
 ItemReader = Callable[[Any, Overrides], tuple[TaskSpec, tuple[Any, ...], dict[str, Any], Overrides]]
 """Reads one item of an `enqueue_many`: a tuple, a dict or a Signature. Raises TypeError for anything else."""
@@ -379,7 +683,7 @@ def _take_answer(result: TaskResult[Any], answer: PublishResult) -> None:
         return
     _check(answer, result._record.envelope)
     if answer.answer is PublishAnswer.EXISTS:
-        result._addressed = False  # the job that is there may be another producer's
+        result._addressed = 0  # the job that is there may be another producer's
 
 
 def _all_or_error(outcomes: list[TaskResult[Any] | Exception]) -> list[TaskResult[Any]]:
@@ -401,20 +705,15 @@ def _sent(
             yield outcome
 
 
-def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
-    part: list[Any] = []
-    for item in items:
-        part.append(item)
-        if len(part) == BATCH:
-            yield part
-            part = []
-    if part:
+def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, size)):
         yield part
 
 
 async def _aparts(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[list[Any]]:
     if not isinstance(items, AsyncIterable):
-        for part in _parts(items):
+        for part in _parts(items, BATCH):
             yield part
         return
     arrived: list[Any] = []
@@ -436,10 +735,8 @@ def _check(answer: PublishResult, envelope: Envelope) -> None:
             f"choose another id, or leave it out"
         )
     if kind is PublishAnswer.REFUSED:
-        if answer.reason == "unroutable":
-            raise Unroutable(
-                f"{envelope.task}: no queue is bound for routing key {envelope.routing_key or envelope.queue!r}"
-            )
+        if answer.unroutable:
+            raise Unroutable(f"{envelope.task} ({envelope.id}): {answer.reason}")
         raise HeelerError(f"{envelope.task} ({envelope.id}): the broker refused it: {answer.reason}")
 
 

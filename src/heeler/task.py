@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from heeler.clock import SystemClock, new_id
 from heeler.errors import ConfigurationError
-from heeler.model import Envelope, Reports, Retry, RunInfo
+from heeler.model import Publication, Reports, Retry, RunInfo
 from heeler.overrides import NO_OVERRIDES, Overrides, with_options
 from heeler.producer import Producer
 from heeler.task_context import TaskContext
@@ -99,6 +99,10 @@ class Task(Generic[P, R]):
         """This task with arguments, not yet sent."""
         return Signature(self.spec, self._producer, args, kwargs, self._ask)
 
+    def si(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """The same for a workflow, where it takes nothing from what comes before it."""
+        return Signature(self.spec, self._producer, args, kwargs, self._ask, True)
+
     def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R]:
         """Send one job; when this returns, the broker holds it.
 
@@ -139,8 +143,7 @@ class Task(Generic[P, R]):
         value = here.function(*here.args, **here.kwargs)
         if inspect.isawaitable(value):
             value = asyncio.run(_awaited(value))
-        for envelope in here.envelopes:
-            self._producer.publish(envelope)
+        self._producer.publish_each(iter(here.publications))
         return value  # type: ignore[no-any-return]
 
     async def acall(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -150,8 +153,7 @@ class Task(Generic[P, R]):
             value = await here.function(*here.args, **here.kwargs)
         else:
             value = await asyncio.to_thread(here.function, *here.args, **here.kwargs)
-        for envelope in here.envelopes:
-            await self._producer.apublish(envelope)
+        await self._producer.apublish_each(iter(here.publications))
         return value  # type: ignore[no-any-return]
 
     def get_result(self, id: str) -> TaskResult[R]:
@@ -185,7 +187,7 @@ class _RunHere:
 
     def __init__(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function = task.func
-        self.envelopes: list[Envelope] = []
+        self.publications: list[Publication] = []
         info = RunInfo(
             id=new_id(),
             task=task.name,
@@ -204,8 +206,8 @@ class _RunHere:
         """For this run alone: nothing is stored of one that is called directly."""
         self.saved = value
 
-    def follow_up(self, envelope: Envelope) -> None:
-        self.envelopes.append(envelope)
+    def follow_up(self, publication: Publication) -> None:
+        self.publications.append(publication)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

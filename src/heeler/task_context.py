@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from heeler.errors import HeelerError
-from heeler.model import Envelope, ErrorRecord, RunInfo
+from heeler import task_result
+from heeler.errors import HeelerError, InvalidWorkflow
+from heeler.model import ErrorRecord, Publication, RunInfo
+from heeler.workflow_sender import PreparedWorkflow
 
 if TYPE_CHECKING:
     from heeler.task_result import TaskResult
-    from heeler.workflow import Signature
+    from heeler.workflow import Composite, Signature, Workflow
+    from heeler.workflow_result import WorkflowResult
+
+R = TypeVar("R")
 
 __all__ = ["RunChannel", "TaskContext", "current_context", "running_context"]
 
@@ -30,7 +35,7 @@ class RunChannel(Protocol):
 
     def save(self, value: Any) -> None: ...
 
-    def follow_up(self, envelope: Envelope) -> None: ...
+    def follow_up(self, publication: Publication) -> None: ...
 
 
 class TaskContext:
@@ -128,18 +133,39 @@ class TaskContext:
         """
         self._channel.save(value)
 
-    def enqueue(self, signature: Signature[Any]) -> TaskResult[Any]:
-        """Enqueue a job that becomes real in the same step as this run's successful end, and not if it fails.
+    def carry(self, headers: Mapping[str, str]) -> None:
+        """Have the run see these headers as well, where it goes on in a pool child. For middleware, before the run."""
 
-        Raises HeelerError if the run is over, and what `enqueue` raises for wrong arguments.
+    @overload
+    def enqueue(self, part: Signature[R]) -> TaskResult[R]: ...
+    @overload
+    def enqueue(self, part: Composite[R]) -> WorkflowResult[R]: ...
+    @overload
+    def enqueue(self, part: Workflow) -> WorkflowResult[Any]: ...
+    def enqueue(self, part: Any) -> Any:
+        """Enqueue a job, or a workflow, that becomes real in the same step as this run's end; not if it fails.
+
+        Raises HeelerError if the run is over, InvalidWorkflow for a workflow that is too large for one step, and what
+        `enqueue` raises for wrong arguments.
         """
-        result, envelope = signature.prepare()
-        if envelope is not None:
-            self._channel.follow_up(envelope)
-        return result
+        prepared = part.prepare()
+        if not isinstance(prepared, PreparedWorkflow):
+            if prepared.envelope is not None:
+                self._channel.follow_up(Publication(envelopes=(prepared.envelope,)))
+            return prepared.result
+        if len(prepared.publications) > 1:
+            raise InvalidWorkflow(
+                "this workflow is too large to become real in one step with the end of a run; enqueue it by itself, "
+                "with an id, so that a run that is repeated does not send it twice"
+            )
+        self._channel.follow_up(prepared.publications[0])
+        return prepared.result
 
 
 running_context: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar("heeler_context", default=None)
+
+
+task_result.is_inside_task = lambda: running_context.get() is not None
 
 
 def current_context() -> TaskContext:

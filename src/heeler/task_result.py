@@ -25,8 +25,9 @@ from heeler.errors import (
     TaskCancelled,
     TaskFailed,
 )
+from heeler.event_teller import EventTeller
 from heeler.io_thread import closed_meanwhile
-from heeler.model import Command, ErrorRecord, Message, Notice, ResultRecord, TaskStatus, class_path
+from heeler.model import Command, ErrorRecord, Event, Message, Notice, ResultRecord, TaskStatus, class_path
 from heeler.report import Report, moment, report_of_notice, report_of_record, steps_between
 from heeler.result_listener import ResultListener
 from heeler.task_spec import TaskSpec
@@ -47,6 +48,7 @@ class ResultSource:
     codecs: Codecs
     formats: dict[str, WireFormat]
     clock: Clock
+    teller: EventTeller
     spec_of: Callable[[str], TaskSpec | None]
 
 
@@ -59,13 +61,11 @@ class TaskResult(Generic[R]):
 
     __slots__ = ("__weakref__", "_addressed", "_record", "_source", "_unsent", "id")
 
-    def __init__(
-        self, source: ResultSource, record: ResultRecord, addressed: bool = False, unsent: bool = False
-    ) -> None:
+    def __init__(self, source: ResultSource, record: ResultRecord, addressed: int = 0, unsent: bool = False) -> None:
         self.id = record.envelope.id
         self._source = source
         self._record = record
-        self._addressed = addressed  # its envelope carries our inbox
+        self._addressed = addressed  # the listener's generation if the envelope carries our inbox, else 0
         self._unsent = unsent  # sealed, and still to be handed to the broker
 
     def __repr__(self) -> str:
@@ -126,6 +126,11 @@ class TaskResult(Generic[R]):
         return moment(envelope.enqueued_at + envelope.delay) if envelope.delay else None
 
     @property
+    def next_at(self) -> datetime | None:
+        """When a READY job is due that waits for its time: a delay or a retry. None: it may start now."""
+        return moment(self._record.next_at)
+
+    @property
     def started_at(self) -> datetime | None:
         """When its first run began."""
         return moment(self._record.started_at)
@@ -168,6 +173,16 @@ class TaskResult(Generic[R]):
     def worker_ids(self) -> list[str]:
         """The workers that ran it, in order."""
         return list(self._record.worker_ids)
+
+    @property
+    def fraction(self) -> float | None:
+        """How far it said last that it is, from 0 to 1."""
+        return self._record.fraction
+
+    @property
+    def message(self) -> str | None:
+        """What it said last of its progress."""
+        return self._record.message
 
     @property
     def saved(self) -> Any:
@@ -273,8 +288,19 @@ class TaskResult(Generic[R]):
         Raises ResultTimeout after `timeout` seconds, ResultNotFound or ResultExpired where there is nothing to wait
         for.
         """
-        if not self.is_finished:
-            self._raise_if_given_up(self._source.connections.io.run(wait_all([self], timeout)))
+        if self.is_finished:
+            return
+        _refuse_to_block_a_coroutine_task(self)
+        left = timeout
+        if self._addressed and self._record.envelope.keeps_result and (timeout is None or timeout > 0):
+            record, left = self._source.listener.wait_blocking(self.id, self._addressed, timeout)
+            if record is not None:
+                self._take(record)
+                return
+        given_up = self._source.connections.io.run(wait_all([self], left))
+        if isinstance(given_up.get(self.id), ResultTimeout):
+            raise _too_late(self, timeout)
+        self._raise_if_given_up(given_up)
 
     async def ajoin(self, timeout: float | None = None) -> None:
         """`join` from async code."""
@@ -442,7 +468,11 @@ class TaskResult(Generic[R]):
                 await broker.control.send(Command(kind="cancel", ids=(self.id,)))
             await wait_all([self], CANCEL_ANSWERED_WITHIN)
             return not self.is_finished or self.status is TaskStatus.CANCELLED
-        return answer is CancelAnswer.CANCELLED
+        cancelled = answer is CancelAnswer.CANCELLED
+        if cancelled and self._source.teller.may_be_followed:
+            event = Event("job.cancelled", self._source.clock.time(), self.queue_name, self.name, self.id)
+            self._source.teller.tell([event])
+        return cancelled
 
     def forget(self) -> None:
         """Drop the record of the ended job; without effect on a job that has not ended."""
@@ -455,6 +485,23 @@ class TaskResult(Generic[R]):
     async def _forget(self) -> None:
         await self._source.connections.opened()
         await self._source.connections.needed_store().forget([self.id])
+
+
+is_inside_task: Callable[[], bool] = lambda: False  # noqa: E731 - set by `task_context`, above this
+
+
+def _refuse_to_block_a_coroutine_task(result: TaskResult[Any]) -> None:
+    """In a coroutine task a blocking wait stops the loop of all that run there, perhaps of the very job waited for."""
+    if not is_inside_task():
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return  # a plain function, in a thread or child of its own
+    raise HeelerError(
+        f"get() or join() of {result.name} ({result.id}) was called in a coroutine task, where it would block the "
+        f"worker's event loop; write await result.aget() instead"
+    )
 
 
 def _too_late(result: TaskResult[Any], timeout: float | None) -> ResultTimeout:
@@ -487,12 +534,13 @@ async def wait_all(
         late = True
         connections = results[0]._source.connections
         await connections.opened()
-        records = await connections.needed_store().get(ids)
-        ended |= {
-            id: record for id, record in zip(ids, records, strict=True) if record is None or record.status.is_finished
-        }
+        if not results[0]._source.listener.is_only_source:
+            records = await connections.needed_store().get(ids)
+            pairs = zip(ids, records, strict=True)
+            ended |= {id: record for id, record in pairs if record is None or record.status.is_finished}
     else:
-        addressed = frozenset(id for id, same in waiting.items() if all(result._addressed for result in same))
+        addressed = {id: min(result._addressed for result in same) for id, same in waiting.items()}
+        addressed = {id: generation for id, generation in addressed.items() if generation}
         try:
             async with asyncio.timeout(timeout):
                 await results[0]._source.listener.finished(ids, ended, addressed=addressed, until_failure=until_failure)

@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import FrameType, NoneType
@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from heeler.arguments import Parameters, ReturnType, resolve_return
+from heeler.arguments import Mend, Parameters, ReturnType, resolve_return
 from heeler.codecs import Codecs
 from heeler.contracts import Executor, TypedCodec
 from heeler.errors import ConfigurationError
@@ -29,6 +29,7 @@ __all__ = [
     "TaskHome",
     "TaskOptions",
     "TaskSpec",
+    "calling_module",
     "default_name",
     "importable_module",
     "moment_or_delay",
@@ -75,6 +76,7 @@ class TaskHome:
 
     codecs: Codecs = field(default_factory=Codecs)
     hooks: Hooks = field(default_factory=Hooks)
+    in_child: Sequence[Callable[[Any], None]] = ()  # the middleware's hooks of that name
 
 
 @dataclass(slots=True, eq=False)
@@ -112,10 +114,14 @@ class TaskSpec:
     def wants_context(self) -> bool:
         return self.context_parameter is not None
 
-    def prepare_call(self, message: Message, codec: TypedCodec, context: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def prepare_call(
+        self, message: Message, codec: TypedCodec, context: Any, mends: Sequence[Mend] = ()
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The decoded arguments of the call, with id and context put in their places. Raises InvalidArguments."""
         assert self.parameters is not None
         arguments = self.parameters.decode(message.payload, codec, message.bound)
+        if mends:
+            arguments = self.parameters.mend(arguments, mends)
         return self.parameters.supply(arguments, message.id, context)
 
 
@@ -230,6 +236,15 @@ def importable_module(name: str) -> str | None:
     if not all(part.isidentifier() for part in parts):
         parts = parts[-1:]
     return ".".join(parts)
+
+
+def calling_module() -> str:
+    """The module of the code that called Heeler's public API, by the name that it has in every process."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "heeler":
+        frame = frame.f_back
+    name = "" if frame is None else str(frame.f_globals.get("__name__", ""))
+    return importable_module(name) or name or "unknown"
 
 
 def registering_module() -> str | None:

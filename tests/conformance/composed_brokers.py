@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from heeler.brokers.memory.ordered_store import MemoryOrderedStore
 from heeler.brokers.ordered import OrderedBroker
+from heeler.brokers.redis.broker import RedisBroker
+from heeler.brokers.redis.options import options_of
+from heeler.brokers.redis.ordered_store import AREA, RedisOrderedStore
 from heeler.brokers.sqlite import SqliteBroker
 from heeler.brokers.sqlite.ordered_store import SqliteOrderedStore
 from heeler.contracts import Broker, OrderedStore
 from heeler.testing.conformance import Harness
 from heeler.testing.plain_memory import MemoryPlainBroker
+from heeler.url import BrokerUrl
+from services import forget_namespace
 
 
 class OrderedHarness(Harness):
@@ -40,3 +46,25 @@ class OrderedSqliteHarness(OrderedHarness):
         return SqliteOrderedStore(
             SqliteBroker(path=str(self.path), io=self.io, clock=self.clock, namespace=self.namespace)
         )
+
+
+class OrderedRedisHarness(OrderedHarness):
+    """Scripts take the manual clock's time in the place of the server's."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+    def make_store(self) -> OrderedStore:
+        return redis_store(self, self.url)
+
+    async def close(self) -> None:
+        await super().close()
+        forget_namespace(self.url, self.namespace)
+
+
+def redis_store(harness: Harness, url: str) -> OrderedStore:
+    """A store on Redis under the harness's clock."""
+    options = options_of(BrokerUrl.parse(url))
+    shared: dict[str, Any] = {"io": harness.io, "clock": harness.clock, "namespace": harness.namespace}
+    return RedisOrderedStore(RedisBroker(options, area=AREA, time_from=harness.clock, **shared))

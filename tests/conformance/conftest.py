@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from composed_brokers import OrderedMemoryHarness, OrderedSqliteHarness
+from composed_brokers import OrderedMemoryHarness, OrderedRedisHarness, OrderedSqliteHarness
+from rabbitmq_harness import RabbitmqMemoryHarness, RabbitmqRedisHarness, RabbitmqSqliteHarness
 from shipped_brokers import MemoryHarness, RedisHarness, SqliteHarness
 
 from heeler.testing.conformance import Harness
@@ -17,6 +18,11 @@ MAKERS: dict[str, Callable[[Path], Harness]] = {
     "memory": lambda _: MemoryHarness(),
     "ordered-memory": lambda _: OrderedMemoryHarness(),
     "ordered-sqlite": OrderedSqliteHarness,
+    "ordered-redis": lambda _: OrderedRedisHarness(redis_url()),
+    "ordered-redis-cluster": lambda _: OrderedRedisHarness(redis_cluster_url()),
+    "rabbitmq-memory": lambda _: RabbitmqMemoryHarness(),
+    "rabbitmq-redis": lambda _: RabbitmqRedisHarness(),
+    "rabbitmq-sqlite": RabbitmqSqliteHarness,
     "sqlite": SqliteHarness,
     "redis": lambda _: RedisHarness(redis_url()),
     "valkey-newest": lambda _: RedisHarness(redis_url("newest")),
@@ -24,6 +30,7 @@ MAKERS: dict[str, Callable[[Path], Harness]] = {
 }
 if sys.version_info < (3, 12):  # for which there is a package of Redis 6.2
     MAKERS["redis-oldest"] = lambda _: RedisHarness(redis_url("oldest"))
+    MAKERS["ordered-redis-oldest"] = lambda _: OrderedRedisHarness(redis_url("oldest"))
 
 
 @pytest.fixture(params=MAKERS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import redis
-
 from heeler.brokers.memory import MemoryBroker
 from heeler.brokers.redis.broker import RedisBroker
 from heeler.brokers.redis.options import options_of
@@ -13,6 +11,7 @@ from heeler.brokers.sqlite import SqliteBroker
 from heeler.contracts import Broker
 from heeler.testing.conformance import Harness
 from heeler.url import BrokerUrl
+from services import forget_namespace
 
 
 class MemoryHarness(Harness):
@@ -44,7 +43,4 @@ class RedisHarness(Harness):
 
     async def close(self) -> None:
         await super().close()
-        if self.url.startswith("redis://"):  # else it is a private one
-            with redis.Redis.from_url(self.url) as client:
-                for key in client.scan_iter(f"{{{self.namespace}}}:*", count=1000):
-                    client.delete(key)
+        forget_namespace(self.url, self.namespace)

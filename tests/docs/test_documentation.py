@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 RUN = {"python", "shell"}
 SHOWN = {"text", "toml", "ini"}
+HAS_DJANGO_TASKS = sys.version_info >= (3, 12)  # else there are those of the backport, as the page says
 WORKER = re.compile(r"\bheeler worker\b")
 
 
@@ -47,7 +48,8 @@ class Page:
         if block.title == "output":
             self._compare(block)
         elif block.title:
-            (self.folder / block.title).write_text(block.code, "utf-8")
+            code = block.code if HAS_DJANGO_TASKS else block.code.replace("django.tasks", "django_tasks")
+            (self.folder / block.title).write_text(code, "utf-8")
         elif block.language == "python":
             self._run_python(block)
         elif block.language == "shell":

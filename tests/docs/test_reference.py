@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
+import runpy
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from heeler import Task
 from heeler.app import TaskKeywords
+from heeler.config import SETTINGS, variable
+from heeler.contracts import QueueSize
+from heeler.prometheus import Exposition, PrometheusMetrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -49,3 +56,25 @@ def test_every_decision_is_in_its_index_and_has_its_parts() -> None:
 def test_words_of_the_glossary_are_in_order() -> None:
     words = re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE)
     assert words == sorted(words)
+
+
+def test_every_setting_is_in_one_of_the_tables_of_the_configuration() -> None:
+    hook = runpy.run_path(str(DOCS / "settings_table.py"))
+    text = hook["on_page_markdown"]((DOCS / "reference/configuration.md").read_text("utf-8"))
+    assert "<!--" not in text
+    for name in SETTINGS:
+        assert f"| `{name}` | `{variable(name)}` |" in text
+
+
+def test_every_metric_is_in_the_table_with_its_labels() -> None:
+    registry = CollectorRegistry()
+    PrometheusMetrics(registry)
+    sizes = [QueueSize(queue="q", oldest=1.0)]
+
+    async def queues() -> list[QueueSize]:
+        return sizes
+
+    text = asyncio.run(Exposition(registry, queues).text()).decode()
+    there = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    page = (DOCS / "how-to/metrics.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(heeler_\w+)` \|", page, re.MULTILINE)) == there

@@ -9,17 +9,25 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from gate import pass_through
 from ledger import LedgerWriter
 
-from heeler import Heeler, TaskContext
+from heeler import Heeler, Reject, TaskContext
+from heeler.brokers.ordered import OrderedBroker
 from heeler.contracts import Broker
 from heeler.model import Action, CallId, Settlement, SettleResult
+from heeler.worker import decide
 
 GATE = os.environ["FAULT_GATE"]
 ledger = LedgerWriter(os.environ["FAULT_LEDGER"])
-app = Heeler(os.environ["HEELER_URL"], lease=float(os.environ["FAULT_LEASE"]))
+app = Heeler(
+    os.environ["HEELER_URL"],
+    results=os.environ.get("FAULT_RESULTS"),
+    namespace=os.environ["FAULT_NAMESPACE"],
+    lease=float(os.environ["FAULT_LEASE"]),
+)
 _numbers = itertools.count()
 
 
@@ -56,6 +64,12 @@ async def accepted(job: str, run: str) -> None:
 @app.task
 async def work(context: TaskContext) -> str:
     return _Run(context).end()
+
+
+@app.task
+async def refuse(context: TaskContext) -> None:
+    ledger.write("started", context.id)
+    raise Reject("not wanted")
 
 
 @app.task
@@ -153,3 +167,26 @@ def die_when_settling(broker: Broker, moment: str) -> None:
 
 if moment := os.environ.get("FAULT_DIE_WHEN_SETTLING"):
     die_when_settling(app.connections.broker, moment)
+
+
+def die_at_step(broker: OrderedBroker, at: str) -> None:
+    """Have this process killed when it first takes that step, just before it or just after."""
+    step, _, moment = at.partition("-")
+    places = [type(place) for place in (broker.results, broker.plain, broker.plain.dead_letters)]
+    place = next(place for place in places if hasattr(place, step))
+    take = getattr(place, step)
+
+    async def deadly(self: object, *arguments: Any, **named: Any) -> None:
+        if moment == "after":
+            await take(self, *arguments, **named)
+        ledger.write("killed", "-")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(place, step, deadly)
+
+
+if at := os.environ.get("FAULT_DIE_AT"):
+    die_at_step(app.connections.broker, at)  # type: ignore[arg-type]
+
+if delay := os.environ.get("FAULT_UNKNOWN_DELAY"):
+    decide.UNKNOWN_TASK_DELAY = float(delay)

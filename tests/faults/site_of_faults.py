@@ -17,7 +17,8 @@ from ledger import Account, Ledger, LedgerWriter
 
 from heeler import BrokerUnavailable, Heeler, TaskResult
 from heeler.brokers.sqlite.writer_lock import WriterLock, writer_lock
-from heeler.model import ResultRecord
+from heeler.model import DeadLetter, ResultRecord
+from services import wait_until
 
 HERE = Path(__file__).parent
 LEASE = 2.0
@@ -73,26 +74,35 @@ class Process:
 
 
 class Site:
-    """Starts processes, enqueues, and draws up the account."""
+    """Starts processes, enqueues, and draws up the account.
 
-    def __init__(self, folder: Path, lease: float, url: str) -> None:
+    `results` is where results go if the broker of `url` cannot keep them.
+    """
+
+    def __init__(
+        self, folder: Path, lease: float, url: str, results: str | None = None, namespace: str = "heeler"
+    ) -> None:
         self.folder = folder
         self.lease = lease
         self.url = url
+        self.results = results
         self.database = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
         self.ledger = Ledger(folder / "ledger", self._fail_if_one_failed)
         self.gate = Gate(str(folder / "gate"))
         self.processes: list[Process] = []
         self._writer = LedgerWriter(str(self.ledger.path))
-        self.app = Heeler(url, lease=lease)
+        self.app = Heeler(url, results=results, namespace=namespace, lease=lease)
         self._environment = {
             **os.environ,
             "HEELER_URL": url,
+            "FAULT_NAMESPACE": namespace,
             "FAULT_LEASE": str(lease),
             "FAULT_LEDGER": str(self.ledger.path),
             "FAULT_GATE": str(folder / "gate"),
             "PYTHONUNBUFFERED": "1",
         }
+        if results is not None:
+            self._environment["FAULT_RESULTS"] = results
 
     def worker(self, *options: str, **environment: str) -> Process:
         """Start `heeler worker` with these options."""
@@ -108,6 +118,11 @@ class Site:
     def producer(self) -> Process:
         """Start a process that enqueues until it is killed."""
         return self._start(f"producer-{len(self.processes) + 1}", [sys.executable, "fault_producer.py"], {})
+
+    def dying_producer(self, at: str) -> Process:
+        """Start a process that dies at that step of enqueueing one job."""
+        name = f"dying-producer-{len(self.processes) + 1}"
+        return self._start(name, [sys.executable, "dying_producer.py"], {"FAULT_DIE_AT": at})
 
     def _start(self, name: str, arguments: list[str], environment: dict[str, str]) -> Process:
         process = Process(name, arguments, {**self._environment, **environment}, self.folder / f"{name}.log")
@@ -143,6 +158,12 @@ class Site:
         self._writer.write("enqueued", result.id)
         return result
 
+    def enqueue_to(self, queue: str, task: str) -> TaskResult[object]:
+        """The same, on a queue of that name."""
+        result = self.app.declare(f"fault_jobs.{task}").using(queue_name=queue).enqueue()
+        self._writer.write("enqueued", result.id)
+        return result
+
     def enqueue_many(self, task: str, arguments: Iterable[tuple[object, ...]]) -> list[TaskResult[object]]:
         results = self.app.declare(f"fault_jobs.{task}").enqueue_many(arguments)
         self.note_enqueued(result.id for result in results)
@@ -162,6 +183,27 @@ class Site:
             return not missing
 
         self.ledger.wait_for(all_accepted, "all ends accepted", timeout)
+
+    def wait_for_more(self, count: int = 100) -> None:
+        """Wait until so many more ends have been accepted."""
+        self.ledger.wait_for_event("accepted", count=len(self.ledger.of("accepted")) + count)
+
+    def time_of_one_job(self, timeout: float = 20.0) -> float:
+        """How long it takes now to enqueue a job, run it, and have its end accepted."""
+        begin = time.monotonic()
+        [accepted] = self.ledger.wait_for_event("accepted", self.enqueue("survive").id, timeout=timeout)
+        return accepted.at - begin
+
+    def dead_letters(self, count: int) -> list[DeadLetter]:
+        """All dead letters, once there are so many: a broker in ordered steps keeps them after the end is known."""
+        found: list[DeadLetter] = []
+
+        def enough() -> bool:
+            found[:] = self.app.dead_letters.list(limit=count + 1)
+            return len(found) >= count
+
+        wait_until(enough, f"there are {count} dead letters")
+        return found
 
     def record(self, job: str) -> ResultRecord:
         """All that is known of a job."""

@@ -7,7 +7,7 @@ from site_of_faults import Site
 
 from heeler import TaskStatus
 
-pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis"], indirect=True)
+pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis", "rabbitmq"], indirect=True)
 
 RETURN = 1.5  # leases until a dead worker's jobs are back
 START = 1.0  # seconds for a child process to start and run one

@@ -9,7 +9,7 @@ from site_of_faults import Site
 
 from heeler import TaskStatus
 
-pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis"], indirect=True)
+pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis", "rabbitmq"], indirect=True)
 
 
 def test_the_end_of_a_worker_that_was_stopped_for_longer_than_its_lease_is_refused(site: Site):

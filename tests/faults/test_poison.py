@@ -7,7 +7,7 @@ from site_of_faults import Site
 
 from heeler import TaskStatus
 
-pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis"], indirect=True)
+pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis", "rabbitmq"], indirect=True)
 
 GOOD = 1000
 MAX_CRASHES = 3
@@ -29,7 +29,7 @@ def test_a_poison_job_among_a_thousand_good_ones_charges_only_itself(site: Site)
     assert result.status is TaskStatus.FAILED
     assert result.last_error is not None
     assert result.last_error.exception_class_path == "heeler.errors.WorkerCrashed"
-    [letter] = site.app.dead_letters.list()
+    [letter] = site.dead_letters(1)
     assert (letter.id, letter.crashes) == (poison, MAX_CRASHES + 1)
     assert (account.accepted, account.missing, account.twice) == (GOOD, [poison], [])
     assert [job for job in good if site.record(job).crashes] == []
@@ -52,7 +52,7 @@ def test_with_max_crashes_0_a_job_starts_at_most_once_and_only_what_had_started_
     account = site.account()
     assert (account.started, account.missing, account.twice) == (2, [deadly], [])
     assert result.status is TaskStatus.FAILED
-    [letter] = site.app.dead_letters.list()
+    [letter] = site.dead_letters(1)
     assert letter.id == deadly
     assert "WorkerCrashed" in letter.reason
 

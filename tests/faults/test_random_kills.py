@@ -10,7 +10,7 @@ import time
 import pytest
 from site_of_faults import Process, Site
 
-pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis"], indirect=True)
+pytestmark = pytest.mark.parametrize("site", ["sqlite", "redis", "rabbitmq"], indirect=True)
 
 SECONDS = 8.0
 PRODUCERS = 2

@@ -20,11 +20,11 @@ def test_a_server_killed_and_restarted_under_load_loses_nothing_that_was_acknowl
     workers = site.running_workers(2)
     with SteadyProducer(site) as producer:
         for outage in (0.0, 1.5 * site.lease, 0.0):
-            wait_for_more(site)
+            site.wait_for_more()
             redis_server.kill()
             site.ledger.wait_up_to(outage, lambda: False)
             redis_server.start()
-            gap = time_of_one_job(site)
+            gap = site.time_of_one_job()
             print(f"work went on {gap:.2f} s after the server was back")
             assert gap < BACK_WITHIN + MARGIN
     site.wait_until_accepted(producer.acknowledged, timeout=30)
@@ -40,7 +40,7 @@ def test_scripts_that_the_server_has_forgotten_are_loaded_again(redis_site: Site
     site.worker()
     with SteadyProducer(site) as producer, redis_server.client() as client:
         for _ in range(10):
-            wait_for_more(site, 50)
+            site.wait_for_more(50)
             client.script_flush()
     site.wait_until_accepted(producer.acknowledged)
 
@@ -53,10 +53,10 @@ def test_after_flushall_workers_say_so_and_go_on(redis_site: Site, redis_server:
     site = redis_site
     worker = site.worker()
     with SteadyProducer(site), redis_server.client() as client:
-        wait_for_more(site)
+        site.wait_for_more()
         client.flushall()
         flushed_at = time.monotonic()
-        gap = time_of_one_job(site)
+        gap = site.time_of_one_job()
     print(f"work went on {gap:.2f} s after FLUSHALL")
     afterwards = [site.enqueue("work").id for _ in range(20)]
     site.wait_until_accepted(afterwards)
@@ -67,15 +67,3 @@ def test_after_flushall_workers_say_so_and_go_on(redis_site: Site, redis_server:
     assert account.twice == []
     lost = set(account.missing)
     assert not lost & {entry.job for entry in site.ledger.of("enqueued") if entry.at > flushed_at + 0.5}
-
-
-def wait_for_more(site: Site, count: int = 100) -> None:
-    """Wait until so many more ends have been accepted."""
-    site.ledger.wait_for_event("accepted", count=len(site.ledger.of("accepted")) + count)
-
-
-def time_of_one_job(site: Site) -> float:
-    """How long it takes now to enqueue a job, run it, and have its end accepted."""
-    begin = time.monotonic()
-    [accepted] = site.ledger.wait_for_event("accepted", site.enqueue("survive").id)
-    return accepted.at - begin

@@ -23,6 +23,7 @@ from heeler.brokers.sqlite import SqliteBroker
 from heeler.clock import new_id
 from heeler.io_thread import IoThread
 from heeler.model import (
+    TICK,
     Action,
     Arrival,
     ArrivalKind,
@@ -54,8 +55,8 @@ ROOM = Path("/dev/shm")  # where there is one, a commit need not wait for a disk
 
 ids = st.sampled_from(IDS)
 latch_ids = st.sampled_from(LATCHES)
-members = st.builds(Member, latch_ids, st.integers(0, 2))
-arrivals = st.builds(Arrival, latch_ids, st.integers(0, 2), st.sampled_from(ArrivalKind))
+members = st.builds(Member, latch_ids, st.integers(TICK, 2), st.booleans(), st.booleans())
+arrivals = st.builds(Arrival, latch_ids, st.integers(TICK, 2), st.sampled_from(ArrivalKind), ids)
 published = st.builds(
     Envelope,
     id=st.sampled_from(PUBLISHED),
@@ -81,12 +82,14 @@ latches = st.builds(
     total=st.sampled_from([None, 1, 2, 3]),
     envelope=st.none() | following,
     on_break=st.none() | following,
+    scope=st.sampled_from([None, *LATCHES]),
+    data=st.sampled_from([b"", b"1", b"2"]),
     keep=st.sampled_from([64.0, 4096.0]),
 )
 cells = st.sampled_from([None, b"1", b"2"])
 publications = st.builds(
     Publication,
-    envelopes=st.lists(published, min_size=1, max_size=6).map(tuple),
+    envelopes=st.lists(published, max_size=6).map(tuple),
     latches=st.lists(latches, max_size=1).map(tuple),
     guard=st.none() | st.none() | st.none() | st.builds(Guard, st.just("cell"), cells, cells),
 )
@@ -116,7 +119,19 @@ administration = st.one_of(
     st.tuples(st.just("purge_dead"), st.tuples(some_ids), st.just({})),
     st.tuples(st.just("purge"), st.tuples(queues), st.fixed_dictionaries({"scheduled": st.booleans()})),
     st.tuples(st.just("forget"), st.tuples(some_ids), st.just({})),
+    st.tuples(st.just("revive"), st.tuples(some_ids), st.just({})),
+    st.tuples(
+        st.just("break_latches"),
+        st.tuples(st.lists(latch_ids, min_size=1, max_size=2, unique=True)),
+        st.fixed_dictionaries({"by": st.just("") | ids, "cancelled": st.booleans()}),
+    ),
+    st.tuples(
+        st.just("expire"),
+        st.tuples(some_ids, st.lists(latch_ids, max_size=1), st.sampled_from([2.0, 64.0])),
+        st.just({}),
+    ),
 )
+OF_THE_STORE = ("forget", "revive", "break_latches", "expire")
 fetches = st.fixed_dictionaries(
     {
         "worker": st.integers(0, len(WORKERS) - 1),
@@ -233,10 +248,8 @@ class Story(RuleBasedStateMachine):
 
     def administer(self, data: st.DataObject) -> None:
         verb, arguments, options = data.draw(administration)
-        if verb == "forget":
-            self.twins.forget(*arguments)
-        else:
-            self.twins.administer(verb, *arguments, **options)
+        change = self.twins.change_store if verb in OF_THE_STORE else self.twins.administer
+        change(verb, *arguments, **options)
 
     @invariant()
     def all_that_can_be_read_is_the_same(self) -> None:
@@ -252,6 +265,7 @@ class Story(RuleBasedStateMachine):
                 assert all(not record.status.is_finished for record in listed)
                 assert {record.envelope.id for record in listed} <= set(records)
         self.twins.dead_letters()
+        self.twins.latches(LATCHES)
 
     def _a_lease(self) -> st.SearchStrategy[Held]:
         """Mostly one that may still hold; now and then that of a zombie."""

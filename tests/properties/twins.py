@@ -14,6 +14,7 @@ from heeler.model import (
     CallId,
     DeadLetter,
     Delivery,
+    LatchRecord,
     Publication,
     PublishResult,
     Renewal,
@@ -100,8 +101,12 @@ class Twins:
     def cancel(self, ids: Sequence[str]) -> list[CancelAnswer]:
         return self._same(lambda broker: broker.store.cancel(ids))
 
-    def forget(self, ids: Sequence[str]) -> int:
-        return self._same(lambda broker: broker.store.forget(ids))
+    def latches(self, ids: Sequence[str]) -> list[LatchRecord | None]:
+        return self._same(lambda broker: broker.store.latches(ids))
+
+    def change_store(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        """Any other verb of the result store."""
+        return self._same(lambda broker: getattr(broker.store, verb)(*arguments, **options))
 
     def sizes(self, queues: Sequence[str]) -> list[QueueSize]:
         return self._same(lambda broker: broker.admin.sizes(queues), _without_age)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from command_shell import Shell, read_until, wait_for_file
@@ -102,6 +103,19 @@ def test_a_process_worn_out_by_stuck_threads_begins_anew(shell: Shell) -> None:
     assert ended(worker) == 0
 
 
+def test_a_signal_that_comes_while_a_worn_out_process_stops_ends_it_for_good(shell: Shell) -> None:
+    worker = shell.worker("--concurrency", "4")
+    shell.enqueue("hold", "--args", f'["{shell.folder}"]')
+    wait_for_file(shell.folder / "begun", worker)
+    with Heeler(shell.environment["HEELER_URL"]) as app:
+        app.declare("shop.stick").enqueue_many([()] * 9)
+    read_until(worker, "1 running")  # it is on its way to begin anew
+    worker.send_signal(signal.SIGTERM)
+    (shell.folder / "enough").touch()
+    worker.communicate(timeout=30)
+    assert worker.returncode == 0
+
+
 def test_a_startup_hook_that_fails_ends_the_worker_with_its_error(shell: Shell) -> None:
     (shell.folder / "shop.py").write_text(
         "from heeler import Heeler\napp = Heeler()\n@app.on_startup\ndef refuse():\n    raise RuntimeError('no')\n"
@@ -109,3 +123,22 @@ def test_a_startup_hook_that_fails_ends_the_worker_with_its_error(shell: Shell) 
     done = shell.heeler("worker")
     assert done.code == 1
     assert "RuntimeError: no" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("meanwhile", "after"), [("os.kill(os.getpid(), 15)", "told"), ("pass", "-15")])
+def test_a_signal_just_before_the_process_begins_anew_is_not_lost(meanwhile: str, after: str) -> None:
+    script = f"""
+import os, signal
+from heeler.cli import worker_processes
+signal.signal(15, lambda *_: None)
+signal.signal(2, lambda *_: None)
+def mask(*_):
+    {meanwhile}
+worker_processes.signal.pthread_sigmask = mask
+if worker_processes._was_told_late():
+    print("told", flush=True)
+    os._exit(0)
+os.kill(os.getpid(), 15)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout.strip() or str(done.returncode)) == after

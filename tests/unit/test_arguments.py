@@ -694,6 +694,8 @@ def test_a_result_that_does_not_fit_its_annotation_is_not_lost(annotation: Any, 
 def test_a_result_that_cannot_be_written_is_an_error_that_names_the_task(codec: Any) -> None:
     with pytest.raises(TypeError, match=r"resize returned what cannot be stored as .*object"):
         returning(Any).encode(object(), codec)
+    with pytest.raises(TypeError, match=r"resize saved what cannot be stored as .*object"):
+        returning(Any).encode(object(), codec, "saved")
 
 
 def test_a_result_that_json_has_no_word_for_is_an_error() -> None:

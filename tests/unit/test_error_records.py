@@ -4,6 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from heeler import Heeler
 from heeler.error_records import MESSAGE_LIMIT, TRACEBACK_LIMIT, rebuild_error, record_error
 from heeler.errors import InvalidArguments, RetryLater
 from heeler.model import ErrorRecord
@@ -81,6 +82,21 @@ def test_an_error_of_the_runner_itself_keeps_its_frames() -> None:
     finished = _run(Call(id="a"))
     assert finished.error is not None
     assert "threads.py" in record_error(finished.error, 1, 0.0).traceback
+
+
+def test_an_error_of_heelers_own_code_is_its_line_alone() -> None:
+    spec = Heeler("memory://").task(name="add")(lambda x: x).spec
+
+    def record(error: Exception) -> str:
+        return record_error(error, 1, 0.0).traceback
+
+    with pytest.raises(InvalidArguments) as caught:
+        spec.parameters.decode(b"rubbish", spec.codec)
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # without this test's own frame
+    assert record(caught.value) == f"heeler.errors.InvalidArguments: {caught.value}\n"
+    with pytest.raises(InvalidArguments) as caught:
+        spec.parameters.decode(b"rubbish", spec.codec)
+    assert "test_error_records.py" in record(caught.value)
 
 
 def test_texts_are_bounded() -> None:

@@ -211,7 +211,7 @@ def test_what_cannot_be_a_middleware_is_a_configuration_error() -> None:
     check_middleware([Idle(), Tracing("a", []), SimpleNamespace(on_error=print)])
     with pytest.raises(ConfigurationError, match=r"pass an object, Idle\(\), not the class Idle"):
         check_middleware([Idle])
-    with pytest.raises(ConfigurationError, match="has none of the hooks around_enqueue, around_run, on_error, ready"):
+    with pytest.raises(ConfigurationError, match="has none of the hooks around_enqueue, around_run, in_child, on_sent"):
         check_middleware([object()])
 
     class Async:

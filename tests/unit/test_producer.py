@@ -16,8 +16,11 @@ from heeler import (
     InvalidArguments,
     Middleware,
     PayloadTooLarge,
+    ResultTimeout,
     TaskStatus,
 )
+from heeler.testing import drain
+from heeler.testing.manual_clock import ManualClock
 
 
 @pytest.fixture
@@ -75,6 +78,80 @@ def test_bad_items_are_told_after_the_rest_is_sent(app, add):
 def test_more_than_a_batch_is_sent_whole(app, add):
     assert len(add.enqueue_many((n,) for n in range(1201))) == 1201
     assert app.queues.sizes(["default"])[0].waiting == 1201
+
+
+def test_items_of_a_bulk_enqueue_are_each_what_they_would_be_alone(app, add):
+    """Only arguments differ in what is alike; tasks, options and keywords may change from item to item."""
+
+    @app.task(name="pkg.other", queue_name="others")
+    def other(text: str) -> None: ...
+
+    hurried = add.using(priority=5, headers={"who": "me"})
+    items = [(1,), (2, 3), other.s("x"), (4,), {"a": 5, "b": 6}, other.s("y"), other.s("z"), hurried.s(7), (8,), (9,)]
+    results = add.enqueue_many(items)
+
+    assert len({result.id for result in results}) == len(items)
+    assert [(result.name, result.args, result.kwargs) for result in results] == [
+        ("pkg.add", (1,), {}),
+        ("pkg.add", (2, 3), {}),
+        ("pkg.other", ("x",), {}),
+        ("pkg.add", (4,), {}),
+        ("pkg.add", (), {"a": 5, "b": 6}),
+        ("pkg.other", ("y",), {}),
+        ("pkg.other", ("z",), {}),
+        ("pkg.add", (7,), {}),
+        ("pkg.add", (8,), {}),
+        ("pkg.add", (9,), {}),
+    ]
+    assert [result.priority for result in results] == [0] * 7 + [5, 0, 0]
+    assert [result.queue_name for result in results].count("others") == 3
+    assert results[7].headers == {"who": "me"}
+    drain(app)
+    for result in results:
+        result.join(timeout=10)
+    assert [result.return_value for result in results if result.name == "pkg.add"] == [1, 5, 4, 11, 7, 8, 9]
+
+
+def test_ids_and_sizes_are_as_strict_in_bulk():
+    made = []
+
+    def own_id():
+        made.append(f"own-{len(made)}")
+        return made[-1]
+
+    with Heeler("memory://", id_maker=own_id) as app:
+
+        @app.task(name="note")
+        def note(text: str) -> None: ...
+
+        results = note.enqueue_many([("x",)] * 3)
+        assert [result.id for result in results] == made == ["own-0", "own-1", "own-2"]
+
+    with Heeler("memory://") as app:
+        note = app.task(note.func, name="note")
+        assert note.using(id="mine").enqueue_many([("x",)] * 3) == [note.using(id="mine").enqueue("x")] * 3
+        with pytest.raises(EnqueueManyError) as caught:
+            note.enqueue_many([("x",), ("y" * (2 << 20),), ("z",)])
+        assert isinstance(caught.value.errors[1], PayloadTooLarge)
+        assert [result and result.args for result in caught.value.results] == [("x",), None, ("z",)]
+
+
+def test_middleware_sees_every_item_of_a_bulk_enqueue():
+    seen = []
+
+    class Watching(Middleware):
+        def around_enqueue(self, message, call_next):
+            seen.append((message.id, message.args))
+            return call_next(msgspec.structs.replace(message, priority=len(seen)))
+
+    with Heeler("memory://", middleware=[Watching()]) as app:
+
+        @app.task(name="note")
+        def note(n: int) -> None: ...
+
+        results = note.enqueue_many([(1,), (2,), (3,)])
+        assert seen == [(result.id, result.args) for result in results]
+        assert [result.priority for result in results] == [1, 2, 3]
 
 
 def test_the_lazy_form_reads_only_what_it_sends(app, add):
@@ -312,3 +389,29 @@ def test_a_task_may_have_parameters_of_any_name(app):
     assert any_names.s(**given).kwargs == given
     assert any_names.call(**given) == any_names(**given) == [1, 2, "x"]
     assert app.enqueue_by_name("any", **given).kwargs == given
+
+
+def test_later_jobs_of_a_task_have_their_own_id_time_and_arguments():
+    clock = ManualClock()
+    results = []
+    with Heeler("memory://", clock=clock) as app:
+
+        @app.task(name="pkg.add")
+        def add(a: int) -> None: ...
+
+        for number in range(3):
+            clock.advance(5)
+            results.append(add.enqueue(number))
+
+    assert [result.args for result in results] == [(0,), (1,), (2,)]
+    assert len({result.id for result in results}) == 3
+    first, second, third = (result.enqueued_at for result in results)
+    assert third - second == second - first == timedelta(seconds=5)
+
+
+def test_jobs_after_the_first_wait_carry_the_inbox(app, add):
+    assert add.enqueue(1)._record.envelope.reply_to is None
+    with pytest.raises(ResultTimeout):
+        add.enqueue(2).get(timeout=0.01)
+
+    assert add.enqueue(3)._record.envelope.reply_to == app._producer._listener.address is not None

@@ -9,7 +9,7 @@ import pytest
 import heeler
 import heeler.errors
 import heeler.types
-from heeler import Heeler, Task, TaskResult, TaskStatus
+from heeler import Heeler, Task, TaskResult, TaskStatus, WorkflowResult
 from heeler.errors import HeelerError
 
 ERRORS = {
@@ -19,12 +19,14 @@ ERRORS = {
     "Expired",
     "IdConflict",
     "InvalidArguments",
+    "InvalidWorkflow",
     "PayloadTooLarge",
     "Rejected",
     "ResultExpired",
     "ResultLost",
     "ResultNotFound",
     "ResultTimeout",
+    "ScheduleNotFound",
     "Skipped",
     "SoftTimeout",
     "TaskCancelled",
@@ -33,9 +35,13 @@ ERRORS = {
     "UnknownTask",
     "Unroutable",
     "WorkerCrashed",
+    "WorkflowUnfinished",
 }
 SIGNALS = {"Reject", "RetryLater"}
 OTHERS = {
+    "Event",
+    "FailedRun",
+    "Failure",
     "Heeler",
     "Message",
     "Middleware",
@@ -47,16 +53,22 @@ OTHERS = {
     "TaskContext",
     "TaskResult",
     "TaskStatus",
+    "Workflow",
+    "WorkflowResult",
     "aas_completed",
     "agather",
     "as_completed",
+    "chain",
+    "chord",
     "current_context",
     "gather",
+    "group",
 }
 TWINS = {
     Task: ["enqueue", "enqueue_many", "enqueue_iter", "call", "get_result"],
     TaskResult: ["get", "join", "refresh", "reports", "cancel", "forget"],
-    Heeler: ["get_result", "enqueue_by_name", "close"],
+    WorkflowResult: ["get", "join", "refresh", "cancel", "retry_failed", "forget"],
+    Heeler: ["get_result", "get_workflow", "enqueue_by_name", "jobs", "close"],
 }
 
 

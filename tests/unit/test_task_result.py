@@ -12,6 +12,7 @@ import pytest
 from heeler import (
     BrokerUnavailable,
     ConfigurationError,
+    Expired,
     Heeler,
     Reject,
     ResultExpired,
@@ -508,3 +509,45 @@ def test_a_failure_survives_pickling_and_being_a_cause(app, tasks):
     inner = caught.value.__cause__
     assert isinstance(inner, TaskFailed)
     assert inner.exception_class_path.endswith("Broken")
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/jobs.db"])
+def test_a_wait_ends_when_the_job_expires_though_there_is_no_worker(tmp_path, url):
+    with Heeler(url.format(tmp_path)) as app:
+
+        @app.task(name="late")
+        def late() -> None: ...
+
+        result = late.using(expires=0.2).enqueue()
+        assert result.status is TaskStatus.READY
+        with pytest.raises(TaskFailed) as caught:
+            result.get(timeout=10)
+        assert isinstance(caught.value.__cause__, Expired)
+        assert not result.cancel()
+        assert app.get_result(result.id).status is TaskStatus.FAILED
+
+
+def test_a_wait_goes_on_where_the_job_began_in_time(app, tasks):
+    with app.worker():
+        result = tasks["hold"].using(expires=0.2).enqueue()
+        with pytest.raises(ResultTimeout):
+            result.get(timeout=1)
+        assert result.cancel()
+
+
+def test_one_with_an_earlier_end_does_not_wait_for_one_with_a_later(app, tasks):
+    later = tasks["hold"].using(expires=60).enqueue()
+    earlier = tasks["hold"].using(expires=0.3).enqueue()
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(later.join, 5)
+        earlier.join(timeout=4)
+        assert not waiting.done()
+        later.cancel()
+        waiting.result()
+
+
+def test_a_job_enqueued_after_the_first_wait_ends_at_its_moment_too(app, tasks):
+    with pytest.raises(ResultTimeout):
+        tasks["hold"].enqueue().get(timeout=0)
+    with pytest.raises(TaskFailed, match="Expired"):
+        tasks["hold"].using(expires=0.2).enqueue().get(timeout=1.5)

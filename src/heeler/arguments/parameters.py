@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Unpack, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET
 
 from heeler.arguments.annotations import annotation_text, resolve, signature_text
+from heeler.arguments.gaps import Gap, Mend, Way, mended, take_gaps
 from heeler.arguments.misfits import misfit, place_of
 from heeler.arguments.unbound import given_unbound, read_unbound, refusal
 from heeler.contracts import TypedCodec
@@ -55,6 +56,7 @@ class Parameters:
         self._taken |= {each.name for each in supplied}
         self._attributes = {name: _attribute(name, index) for index, name in enumerate(signature.parameters)}
         self._struct = self._make_struct(types)
+        self._kinds: dict[str, Any] | None = None  # by parameter; made when it is needed
         renamed = any(name != attribute for name, attribute in self._attributes.items())
         self._binds_directly = not (self._positional_only or self._rest or self._extra or renamed)
         self._only_positional = len(self._positional) == len(parameters)
@@ -107,6 +109,52 @@ class Parameters:
             raise self._misfit(self._bind(args, kwargs), codec, error) from error
         return payload
 
+    def encode_partly(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], codec: TypedCodec
+    ) -> tuple[bytes, list[tuple[Way, Gap]]]:
+        """The same where some arguments, or items in them, are gaps; those are checked when they are filled."""
+        by_name = self._bind(args, kwargs)
+        gaps: list[tuple[Way, Gap]] = []
+        plain: dict[str, Any] = {}
+        for name, value in by_name.items():
+            before = len(gaps)
+            plain[name] = take_gaps(value, (name,), gaps)
+            if len(gaps) == before:
+                self._check_one(name, value, by_name, codec)
+        try:
+            return codec.encode(plain), gaps
+        except Exception as error:
+            raise refusal(self.task, plain, codec, error) from error
+
+    def _check_one(self, name: str, value: Any, by_name: dict[str, Any], codec: TypedCodec) -> None:
+        if self._kinds is None:
+            self._kinds = {field.encode_name: field.type for field in msgspec.structs.fields(self._struct)}
+        try:
+            codec.decode_as(codec.encode(value), self._kinds[name])
+        except msgspec.ValidationError as error:
+            said, _, inner = str(error).partition(" - at `$")
+            text = f"{said} - at `$.{name}{inner or '`'}"
+            raise misfit(self.task, text, self._annotations, by_name, self.signature_text) from error
+        except Exception as error:
+            raise refusal(self.task, {name: value}, codec, error) from error
+
+    def mend(self, arguments: Arguments, mends: Iterable[Mend]) -> Arguments:
+        """The decoded arguments with failures in them made objects (see `gaps.Mend`)."""
+        args, kwargs = list(arguments[0]), dict(arguments[1])
+        for (name, *rest), kind in mends:
+            way = tuple(rest)
+            if name in kwargs:
+                kwargs[str(name)] = mended(kwargs[str(name)], [way], kind)
+            elif name == self._rest and way:
+                place = len(self._positional) + int(way[0])
+                args[place] = mended(args[place], [way[1:]], kind)
+            elif name in self._positional and self._positional.index(str(name)) < len(args):
+                place = self._positional.index(str(name))
+                args[place] = mended(args[place], [way], kind)
+            elif name == self._extra and way and way[0] in kwargs:
+                kwargs[str(way[0])] = mended(kwargs[str(way[0])], [way[1:]], kind)
+        return tuple(args), kwargs
+
     def decode(self, payload: bytes, codec: TypedCodec, bound: bool = True) -> Arguments:
         """The arguments in their declared types, ready for `function(*args, **kwargs)`. Raises InvalidArguments.
 
@@ -148,6 +196,18 @@ class Parameters:
             names = self._positional[positional : len(args)]
             return args[:positional], dict(zip(names, args[positional:], strict=False)) | kwargs
         return args, kwargs
+
+    def by_position(self, by_name: dict[str, Any]) -> Arguments:
+        """Arguments that are known by name, those that can be by position, as far as none is missing between them."""
+        kwargs = dict(by_name)
+        args: list[Any] = []
+        for name in self._positional:
+            if name not in kwargs:
+                return tuple(args), kwargs
+            args.append(kwargs.pop(name))
+        if self._rest:
+            args += kwargs.pop(self._rest, ())
+        return tuple(args), kwargs | (kwargs.pop(self._extra, {}) if self._extra else {})
 
     def given_by_name(self, kwargs: dict[str, Any]) -> bool:
         """Whether some of the keyword arguments could as well have been given by position."""

@@ -30,14 +30,16 @@ class ReturnType:
                 f"task {task}: its return annotation {annotation_text(annotation)} is not supported: {error}"
             ) from error
 
-    def encode(self, value: Any, codec: TypedCodec) -> bytes:
-        """Raises TypeError or ValueError, which name the task, for a value that the codec cannot write."""
+    def encode(self, value: Any, codec: TypedCodec, came_by: str = "returned") -> bytes:
+        """Raises TypeError or ValueError, which name the task and how it gave the value, for one that the codec cannot
+        write.
+        """
         try:
             return codec.encode(value)
         except Exception as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
-                f"{self._task} returned what cannot be stored as {codec.content_type}: "
+                f"{self._task} {came_by} what cannot be stored as {codec.content_type}: "
                 f"{str(error) or type(error).__name__}"
             ) from error
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from heeler.app import Heeler
+from heeler.cli.completion import queue_names, task_names
 from heeler.cli.confirm import confirm
 from heeler.cli.exit_codes import NotDone
 from heeler.cli.find_app import find_app
@@ -17,6 +18,7 @@ from heeler.cli.options import AllOption, AppOption, DebugOption, JsonOption, Ye
 from heeler.cli.output import Column, ago, count_text, local_time, note, print_facts, print_json, print_table, say
 from heeler.cli.progress import followed
 from heeler.cli.result import arguments_text
+from heeler.cli.task_name import full_name
 from heeler.errors import ConfigurationError, ResultNotFound
 from heeler.model import DeadLetter
 
@@ -36,10 +38,16 @@ IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="One or more dead letters.", show_default=False)
 ]
 TaskOption = Annotated[
-    str | None, typer.Option("--task", "-t", metavar="NAME", help="Those of this task.", show_default=False)
+    str | None,
+    typer.Option(
+        "--task", "-t", metavar="NAME", help="Those of this task.", show_default=False, autocompletion=task_names
+    ),
 ]
 QueueOption = Annotated[
-    str | None, typer.Option("--queue", "-q", metavar="NAME", help="Those of this queue.", show_default=False)
+    str | None,
+    typer.Option(
+        "--queue", "-q", metavar="NAME", help="Those of this queue.", show_default=False, autocompletion=queue_names
+    ),
 ]
 
 
@@ -54,7 +62,7 @@ def list_dead(
 ) -> None:
     """Show the dead letters, newest first."""
     with find_app(app) as heeler:
-        letters = _read(heeler, queue, _full_name(heeler, task), limit + 1)
+        letters = _read(heeler, queue, full_name(heeler, task), limit + 1)
         shown = letters[:limit]
         if json:
             print_json(dead_letter_fields(letter) for letter in shown)
@@ -105,7 +113,7 @@ def redrive(
     """Put dead letters back on their queues, counters at zero."""
     _check_choice(ids, everything, task, queue)
     with find_app(app) as heeler:
-        work = heeler.dead_letters.aredrive(ids or None, queue=queue, task=_full_name(heeler, task))
+        work = heeler.dead_letters.aredrive(ids or None, queue=queue, task=full_name(heeler, task))
         done = _followed(heeler, "redriving", everything, work)
         _tell("redriven", done, ids, json)
 
@@ -124,7 +132,7 @@ def purge(
     """Drop dead letters for good."""
     _check_choice(ids, everything, task, queue)
     with find_app(app) as heeler:
-        name = _full_name(heeler, task)
+        name = full_name(heeler, task)
         if not ids and _read(heeler, queue, name, 1):
             which = [f" of task {name}" if name else "", f" of queue {queue}" if queue else ""]
             confirm(f"Drop all dead letters{''.join(which)} for good?", yes)
@@ -155,16 +163,6 @@ def _tell(done_word: str, done: int, ids: list[str] | None, json: bool) -> None:
         say(f"{count_text(done, 'dead letter')} {done_word}")
     if ids and done < len(set(ids)):
         raise NotDone(f"{len(set(ids)) - done} of {len(set(ids))} were not there, or are bytes that are no job")
-
-
-def _full_name(heeler: Heeler, task: str | None) -> str | None:
-    """A dead letter's task may be one that no app knows any more, so an unknown name stays as it is."""
-    if task is None or task in heeler.tasks:
-        return task
-    endings = [name for name in heeler.tasks if name.endswith(f".{task}")]
-    if len(endings) > 1:
-        raise ConfigurationError(f"--task {task} is the end of several task names: {', '.join(sorted(endings))}")
-    return endings[0] if endings else task
 
 
 def _read(heeler: Heeler, queue: str | None, task: str | None, limit: int) -> list[DeadLetter]:

@@ -18,13 +18,12 @@ import typer
 from heeler.app import Heeler
 from heeler.cli.demo_figures import Findings, Totals
 from heeler.cli.demo_output import findings_fields, introduce, show_findings
-from heeler.cli.demo_worker import DEMO_APP, demo_worker
+from heeler.cli.demo_worker import DEMO_APP, demo_environment, demo_worker
 from heeler.cli.exit_codes import NotDone
 from heeler.cli.find_app import load_app
 from heeler.cli.options import DebugOption, JsonOption
 from heeler.cli.output import print_json
 from heeler.cli.progress import counting
-from heeler.config import URL_VARIABLE
 from heeler.errors import ResultTimeout
 from heeler.gather import as_completed
 from heeler.model import Retry
@@ -99,7 +98,9 @@ def _modules_of(package: Path) -> Iterator[Path]:
 
 def _demo_app(url: str) -> Heeler:
     # The app is made when its module is imported, here as in the worker, and reads where its broker is.
-    os.environ[URL_VARIABLE] = url
+    for name in set(os.environ) - set(environment := demo_environment(url)):
+        del os.environ[name]
+    os.environ.update(environment)
     return load_app(DEMO_APP)
 
 

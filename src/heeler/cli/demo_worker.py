@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from heeler.config import URL_VARIABLE
+from heeler.config import CONFIG_VARIABLE, PREFIX, URL_VARIABLE
 from heeler.executors.lifeline import die_when_cut
 
-__all__ = ["DEMO_APP", "DemoWorker", "demo_worker"]
+__all__ = ["DEMO_APP", "DemoWorker", "demo_environment", "demo_worker"]
 
 DEMO_APP = "heeler.cli.demo_job:app"
 _GRACE = 10.0  # seconds for an orderly end
@@ -34,6 +34,12 @@ class DemoWorker:
         return f"the worker {state}; its last lines: {' | '.join(lines[-3:]) or 'none'}"
 
 
+def demo_environment(url: str) -> dict[str, str]:
+    """This environment without the settings of whatever project the demo is run in."""
+    foreign = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    return {**foreign, CONFIG_VARIABLE: os.devnull, URL_VARIABLE: url}
+
+
 @contextlib.contextmanager
 def demo_worker(folder: Path, url: str, *, processes: int, concurrency: int) -> Iterator[DemoWorker]:
     """Run `heeler worker` with its log in `folder`; it ends with the block, or at once if this process is killed."""
@@ -45,7 +51,7 @@ def demo_worker(folder: Path, url: str, *, processes: int, concurrency: int) -> 
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env={**os.environ, URL_VARIABLE: url},
+                env=demo_environment(url),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -17,7 +17,7 @@ from heeler.cli.exit_codes import ExitCode
 from heeler.cli.find_app import find_app
 from heeler.cli.options import AppOption, DebugOption, JsonOption
 from heeler.cli.output import count_text, print_json, print_lines, say
-from heeler.contracts import QueueSize
+from heeler.contracts import Needs, QueueSize
 from heeler.model import WorkerPresence
 
 __all__ = ["Finding", "doctor", "judge_queues", "judge_workers", "look_at_app", "look_at_broker"]
@@ -95,12 +95,21 @@ def look_at_broker(app: Heeler) -> list[Finding]:
     broker = connections.opened_blocking()
     findings = [Finding("ok", "connection", "the broker answers")]
     findings += [Finding(*finding) for finding in connections.io.run(broker.doctor())]
+    findings += [Finding(*finding) for finding in broker.caveats(_needs(app))]
     workers = connections.io.run(broker.control.live()) if broker.control is not None else None
     if workers is not None:
         findings += judge_workers(workers)
     if broker.admin is not None:
         findings += judge_queues(app.queues.sizes(), workers)
     return findings
+
+
+def _needs(app: Heeler) -> Needs:
+    options = {task.name: task.options for task in app.tasks.values()}
+    return Needs(
+        priorities=any(one.priority for one in options.values()),
+        timeouts={name: one.timeout for name, one in options.items()},
+    )
 
 
 def judge_workers(workers: Sequence[WorkerPresence]) -> list[Finding]:

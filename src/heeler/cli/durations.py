@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 import typer
 
-__all__ = ["duration_text", "read_duration"]
+from heeler.durations import parse_duration
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw]?)\s*")
+__all__ = ["duration_text", "read_duration"]
 
 
 def read_duration(text: str, option: str) -> float:
     """The seconds that the text means; a bare number is seconds. Raises a usage error that names the option."""
-    seconds, end = 0.0, 0
-    stripped = text.strip()
-    while match := _PART.match(stripped, end):
-        seconds += float(match[1]) * _SECONDS[match[2]]
-        end = match.end()
-    if not stripped or end != len(stripped):
-        raise typer.BadParameter(f"{option} takes a time like 30, 45s, 5m, 2h or 1h30m, got {text!r}")
-    return seconds
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option} takes a time like 30, 45s, 5m, 2h or 1h30m, got {text!r}") from None
 
 
 def duration_text(seconds: float) -> str:

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from heeler.app import Heeler
+from heeler.cli.completion import queue_names, task_names
 from heeler.cli.durations import read_duration
 from heeler.cli.find_app import find_app
 from heeler.cli.json_fields import result_fields
@@ -23,7 +24,13 @@ __all__ = ["choose_task", "enqueue", "read_arguments"]
 
 def enqueue(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="Its name, or a last part of it that is unique.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="Its name, or a last part of it that is unique.",
+            show_default=False,
+            autocompletion=task_names,
+        ),
     ],
     args: Annotated[
         str, typer.Option("--args", metavar="JSON", help="Positional arguments: '[\"cat.png\", 320]'.")
@@ -32,7 +39,10 @@ def enqueue(
         str, typer.Option("--kwargs", metavar="JSON", help="Keyword arguments: '{\"width\": 320}'.")
     ] = "{}",
     queue: Annotated[
-        str | None, typer.Option("--queue", "-q", metavar="NAME", help="Instead of the task's own queue.")
+        str | None,
+        typer.Option(
+            "--queue", "-q", metavar="NAME", help="Instead of the task's own queue.", autocompletion=queue_names
+        ),
     ] = None,
     priority: Annotated[
         int | None,

@@ -6,18 +6,20 @@ import importlib
 import os
 import pkgutil
 import sys
-import tomllib
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+import heeler
 from heeler.app import Heeler
+from heeler.config import Config, variable
 from heeler.errors import ConfigurationError
 
 __all__ = ["APP_VARIABLE", "app_reference", "find_app", "load_app"]
 
-APP_VARIABLE = "HEELER_APP"
+APP_VARIABLE = variable("app")
+_HERE = str(Path(heeler.__file__).parent)  # a person wants the line in their own code
 _MOST_NAMES = 12  # in one error message
 
 
@@ -32,18 +34,17 @@ def find_app(given: str | None) -> Heeler:
 def app_reference(given: str | None) -> str:
     """Which app is meant, and the working directory (or that of pyproject.toml) made importable."""
     _make_importable(Path.cwd())
-    reference = given or os.environ.get(APP_VARIABLE)
-    if reference:
-        return reference
-    configured = _from_pyproject(Path.cwd())
-    if configured is None:
+    config = Config()
+    chosen = config.chosen("app") if not given else None
+    reference = given or (chosen.value if chosen is not None else None)
+    if not reference:
         raise ConfigurationError(
             f'which app? Give --app module:app, set {APP_VARIABLE}, or write app = "module:app" under [tool.heeler] '
             f"in pyproject.toml"
         )
-    folder, reference = configured
-    _make_importable(folder)
-    return reference
+    if chosen is not None and config.sources.file is not None and chosen.origin == config.sources.place:
+        _make_importable(config.sources.file.absolute().parent)
+    return str(reference)
 
 
 def load_app(reference: str) -> Heeler:
@@ -69,23 +70,6 @@ def _make_importable(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def _from_pyproject(start: Path) -> tuple[Path, str] | None:
-    for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if not file.is_file():
-            continue
-        try:
-            app = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("heeler", {}).get("app")
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{file} cannot be read for [tool.heeler] app: {error}") from error
-        if app is None:
-            continue
-        if not isinstance(app, str):
-            raise ConfigurationError(f'{file}: [tool.heeler] app must be a text like "module:app", got {app!r}')
-        return folder, app
-    return None
-
-
 def _import(name: str, wanted_by: str) -> ModuleType:
     try:
         return importlib.import_module(name)
@@ -101,8 +85,10 @@ def _import(name: str, wanted_by: str) -> ModuleType:
 
 def _import_failed(name: str, wanted_by: str, error: BaseException) -> ConfigurationError:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename]
-    where = f" ({_shown_path(own[-1].filename)}, line {own[-1].lineno})" if len(own) > 1 else ""
+    own = [frame for frame in frames if "importlib" not in frame.filename and not frame.filename.startswith(_HERE)]
+    where = f" ({_shown_path(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, ConfigurationError):
+        return ConfigurationError(f"{wanted_by}: {error}{where}")
     return ConfigurationError(f"{wanted_by}: importing {name} failed: {type(error).__name__}: {error}{where}")
 
 

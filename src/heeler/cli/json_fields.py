@@ -8,11 +8,21 @@ from typing import Any
 import msgspec
 
 from heeler.contracts import Executor, QueueSize
-from heeler.model import DeadLetter, ErrorRecord, Retry, TaskStatus
+from heeler.model import DeadLetter, ErrorRecord, Event, Retry, TaskStatus, WorkerPresence
+from heeler.schedules import Schedule
 from heeler.task import Task
 from heeler.task_result import TaskResult
 
-__all__ = ["dead_letter_fields", "error_fields", "queue_fields", "result_fields", "task_fields"]
+__all__ = [
+    "dead_letter_fields",
+    "error_fields",
+    "event_fields",
+    "queue_fields",
+    "result_fields",
+    "schedule_fields",
+    "task_fields",
+    "worker_fields",
+]
 
 
 def result_fields(result: TaskResult[Any]) -> dict[str, Any]:
@@ -27,6 +37,7 @@ def result_fields(result: TaskResult[Any]) -> dict[str, Any]:
         "headers": result.headers,
         "enqueued_at": result.enqueued_at,
         "run_after": result.run_after,
+        "next_at": result.next_at,
         "started_at": result.started_at,
         "last_attempted_at": result.last_attempted_at,
         "finished_at": result.finished_at,
@@ -34,6 +45,8 @@ def result_fields(result: TaskResult[Any]) -> dict[str, Any]:
         "max_attempts": result.max_attempts,
         "worker_ids": result.worker_ids,
         "errors": [error_fields(error) for error in result.errors],
+        "fraction": result.fraction,
+        "message": result.message,
         "saved": result.saved,
         "return_value": result.return_value if result.status is TaskStatus.SUCCESSFUL else None,
     }
@@ -53,6 +66,11 @@ def queue_fields(size: QueueSize) -> dict[str, Any]:
     return msgspec.structs.asdict(size)
 
 
+def worker_fields(worker: WorkerPresence) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(worker)
+    return {**fields, "started_at": _moment(worker.started_at), "at": _moment(worker.at)}
+
+
 def dead_letter_fields(letter: DeadLetter) -> dict[str, Any]:
     """Without the envelope; its body is what `heeler result` shows as args. `raw` is base64."""
     return {
@@ -66,6 +84,10 @@ def dead_letter_fields(letter: DeadLetter) -> dict[str, Any]:
         "errors": [error_fields(error) for error in letter.errors],
         "raw": letter.raw,
     }
+
+
+def schedule_fields(schedule: Schedule) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(schedule), "state": schedule.state}
 
 
 def task_fields(task: Task[Any, Any]) -> dict[str, Any]:
@@ -90,6 +112,15 @@ def task_fields(task: Task[Any, Any]) -> dict[str, Any]:
             "not_on": retry.not_on,
         },
     }
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """All that the event says; what it has nothing to say of is left out."""
+    fields = {name: value for name, value in msgspec.structs.asdict(event).items() if value not in ("", 0, None)}
+    for moment in ("at", "next_at"):
+        if moment in fields:
+            fields[moment] = _moment(fields[moment])
+    return {"kind": event.kind, "level": event.level, **fields}
 
 
 def _moment(seconds: float) -> datetime | None:

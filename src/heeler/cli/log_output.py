@@ -1,16 +1,13 @@
-"""Where a worker's log lines go when nobody has said."""
+"""The options of commands that log: how much, and in which form."""
 
 from __future__ import annotations
 
 import enum
 import logging
-import sys
 
-__all__ = ["LogLevel", "configure_logging"]
+from heeler.logs import configure
 
-# A terminal has 80 columns and one reader, who knows what day it is; a log file has many lines and no end.
-_TERMINAL = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-_FILE = logging.Formatter("%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+__all__ = ["LogFormat", "LogLevel", "configure_logging"]
 
 
 class LogLevel(enum.StrEnum):
@@ -22,15 +19,16 @@ class LogLevel(enum.StrEnum):
     error = "error"
 
 
-def configure_logging(logger: logging.Logger, level: LogLevel | None) -> None:
-    """Send the app's log to stderr, from INFO on, unless the app has configured logging itself.
+class LogFormat(enum.StrEnum):
+    """What `--log-format` takes."""
 
-    A `level` that was asked for is set in either case.
+    text = "text"
+    json = "json"
+
+
+def configure_logging(logger: logging.Logger, level: LogLevel | None, form: LogFormat | None = None) -> None:
+    """Send all logs to stderr, from INFO on, unless the app has configured logging itself.
+
+    A `level` or a `form` that was asked for counts in either case.
     """
-    if not logger.hasHandlers():
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_TERMINAL if sys.stderr.isatty() else _FILE)
-        logger.addHandler(handler)
-        level = level or LogLevel.info
-    if level is not None:
-        logger.setLevel(level.upper())
+    configure(logger, level and level.value, None if form is None else "json" if form is LogFormat.json else "text")

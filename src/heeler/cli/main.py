@@ -12,16 +12,24 @@ import typer
 
 import heeler
 from heeler.cli.cancel import cancel
+from heeler.cli.config import config
 from heeler.cli.dead import dead
 from heeler.cli.demo import demo
 from heeler.cli.doctor import doctor
 from heeler.cli.enqueue import enqueue
+from heeler.cli.events import events
 from heeler.cli.exit_codes import ExitCode, explain
+from heeler.cli.health import health
+from heeler.cli.jobs import jobs
 from heeler.cli.options import AppOption, Asked, DebugOption, group
 from heeler.cli.queues import queues
 from heeler.cli.result import result
+from heeler.cli.scheduler import scheduler
+from heeler.cli.schedules import schedules
 from heeler.cli.tasks import tasks
+from heeler.cli.top import top
 from heeler.cli.worker import worker
+from heeler.cli.workers import workers
 
 __all__ = ["cli", "run"]
 
@@ -29,18 +37,25 @@ cli = typer.Typer(
     name="heeler",
     rich_markup_mode=None,  # the plain help needs half the lines on 80 columns
     help="Heeler, a distributed task queue.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 cli.command()(worker)
+cli.add_typer(workers, name="workers")
 cli.command()(enqueue)
 cli.command()(result)
 cli.command()(cancel)
 cli.command()(tasks)
+cli.command()(events)
+cli.command()(top)
+cli.add_typer(jobs, name="jobs")
 cli.add_typer(queues, name="queues")
 cli.add_typer(dead, name="dead")
+cli.add_typer(schedules, name="schedules")
+cli.command()(scheduler)
+cli.command()(config)
 cli.command()(doctor)
+cli.command()(health)
 cli.command()(demo)
 
 

@@ -26,7 +26,9 @@ __all__ = [
     "print_json",
     "print_lines",
     "print_table",
+    "rich_table",
     "say",
+    "size_text",
     "stderr",
     "stdout",
     "value_text",
@@ -79,15 +81,16 @@ def print_json(records: Iterable[Mapping[str, Any]]) -> None:
         sys.stdout.write(msgspec.json.encode(record, enc_hook=str).decode() + "\n")
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> None:
     """A table that fits the terminal; where there is none, aligned columns as wide as their texts, a row a line."""
     if stdout().is_terminal:
-        _print_rich_table(columns, rows)
+        Console(highlight=False, markup=False, emoji=False).print(rich_table(columns, rows))
     else:
         _print_plain_table(columns, rows)
 
 
-def _print_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+def rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> Table:
+    """The table as a terminal shows it. A cell with a style of its own is a Text of what is known to be harmless."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(
@@ -99,12 +102,12 @@ def _print_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) 
             style=column.style,
         )
     for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
+    return table
 
 
-def _print_plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    lines = [[column.title for column in columns], *([_one_line(cell) for cell in row] for row in rows)]
+def _print_plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> None:
+    lines = [[column.title for column in columns], *([_one_line(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
         cells = [
@@ -145,6 +148,15 @@ def value_text(value: object) -> str:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError):
         return repr(value)
+
+
+def size_text(count: int) -> str:
+    """Bytes in the largest decimal unit that leaves a number before the point: `48 MB`, `1.2 GB`."""
+    number, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while number >= 999.5 and len(units) > 1:
+        number /= 1000
+        del units[0]
+    return f"{number:.1f} {units[0]}" if number < 9.95 and units[0] not in ("B", "kB") else f"{number:.0f} {units[0]}"
 
 
 def count_text(count: int, what: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from heeler.app import Heeler
+from heeler.cli.completion import queue_names
 from heeler.cli.confirm import confirm
 from heeler.cli.durations import duration_text
 from heeler.cli.find_app import find_app
@@ -22,7 +23,15 @@ queues = typer.Typer(
     rich_markup_mode=None, help="List, pause, resume and purge queues.", invoke_without_command=True, callback=group
 )
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME", help="One or more queues.", show_default=False)]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME",
+        help="One or more queues.",
+        show_default=False,
+        autocompletion=queue_names,
+    ),
+]
 
 
 @queues.command("list")
@@ -85,7 +94,13 @@ def _tell(heeler: Heeler, names: list[str], done: str, json: bool) -> None:
 @queues.command()
 def purge(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="One or more queues.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="One or more queues.",
+            show_default=False,
+            autocompletion=queue_names,
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Scheduled jobs too; without a name, of every queue.", show_default=False)

@@ -16,7 +16,7 @@ from heeler.cli.waiting import wait_for
 from heeler.model import TaskStatus
 from heeler.task_result import TaskResult
 
-__all__ = ["result", "result_facts"]
+__all__ = ["arguments_text", "progress_text", "result", "result_facts"]
 
 
 def result(
@@ -52,6 +52,8 @@ def result_facts(result: TaskResult[Any]) -> list[tuple[str, str]]:
     facts = [("id", result.id), ("task", result.name), ("status", str(result.status))]
     if result.status is TaskStatus.SUCCESSFUL:
         facts.append(("value", value_text(result.return_value)))
+    if result.fraction is not None or result.message:
+        facts.append(("progress", progress_text(result)))
     if result.saved is not None:
         facts.append(("saved", value_text(result.saved)))
     facts.append(("arguments", arguments_text(result)))
@@ -63,6 +65,8 @@ def result_facts(result: TaskResult[Any]) -> list[tuple[str, str]]:
     facts.append(("enqueued", local_time(result.enqueued_at)))
     if result.run_after is not None:
         facts.append(("not before", local_time(result.run_after)))
+    if result.next_at is not None and result.next_at != result.run_after:
+        facts.append(("due", local_time(result.next_at)))
     if result.started_at is not None:
         waited = (result.started_at - result.enqueued_at).total_seconds()
         facts.append(("started", f"{local_time(result.started_at)}  after {duration_text(max(0.0, waited))}"))
@@ -78,6 +82,12 @@ def result_facts(result: TaskResult[Any]) -> list[tuple[str, str]]:
         (f"error {error.attempt}" if error.attempt else "error", f"{error.exception_class_path}: {error.message}")
         for error in result.errors
     ]
+
+
+def progress_text(result: TaskResult[Any]) -> str:
+    """How far the job said last that it is."""
+    said = [] if result.fraction is None else [f"{result.fraction:.0%}"]
+    return " ".join([*said, result.message] if result.message else said)
 
 
 def arguments_text(result: TaskResult[Any]) -> str:

@@ -1,8 +1,8 @@
 """The contracts between Heeler's parts: abstract classes. Read these and you have understood the system."""
 
-from heeler.contracts.broker import Broker, Queue, QueueShare, Subscription
+from heeler.contracts.broker import Broker, Needs, Queue, QueueShare, Subscription
 from heeler.contracts.codec import Codec, TypedCodec
-from heeler.contracts.control_channel import CommandInbox, ControlChannel
+from heeler.contracts.control_channel import CommandInbox, ControlChannel, EventInbox
 from heeler.contracts.executor import Call, CallChannel, Executor, Finished, KillAnswer
 from heeler.contracts.features import Features
 from heeler.contracts.middleware import Middleware
@@ -16,9 +16,17 @@ from heeler.contracts.ordered_store import (
     Reserved,
     Unsent,
 )
-from heeler.contracts.plain_broker import DeadLetterBox, Outgoing, PlainBroker, PlainDelivery, PlainSubscription
+from heeler.contracts.plain_broker import (
+    DeadLetterBox,
+    Outgoing,
+    PlainBroker,
+    PlainDelivery,
+    PlainSubscription,
+    ReplyBox,
+)
 from heeler.contracts.queue_admin import JobState, QueueAdmin, QueueSize
-from heeler.contracts.result_store import CancelAnswer, Inbox, ResultStore
+from heeler.contracts.result_store import CancelAnswer, Inbox, ResultStore, nothing_known_of_page_end
+from heeler.contracts.schedule_store import DueSchedules, ScheduleChange, ScheduleEntry, ScheduleStore
 from heeler.contracts.wire_format import WireFormat
 
 __all__ = [
@@ -35,6 +43,8 @@ __all__ = [
     "CommandInbox",
     "ControlChannel",
     "DeadLetterBox",
+    "DueSchedules",
+    "EventInbox",
     "Executor",
     "Features",
     "Finished",
@@ -42,6 +52,7 @@ __all__ = [
     "JobState",
     "KillAnswer",
     "Middleware",
+    "Needs",
     "OrderedStore",
     "Outgoing",
     "PlainBroker",
@@ -51,10 +62,15 @@ __all__ = [
     "QueueAdmin",
     "QueueShare",
     "QueueSize",
+    "ReplyBox",
     "Reserved",
     "ResultStore",
+    "ScheduleChange",
+    "ScheduleEntry",
+    "ScheduleStore",
     "Subscription",
     "TypedCodec",
     "Unsent",
     "WireFormat",
+    "nothing_known_of_page_end",
 ]

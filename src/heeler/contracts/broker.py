@@ -8,7 +8,7 @@ what cannot be reached or does not answer is `BrokerUnavailable`, a wrong settin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from heeler.contracts.features import Features
     from heeler.contracts.queue_admin import QueueAdmin
     from heeler.contracts.result_store import ResultStore
+    from heeler.contracts.schedule_store import ScheduleStore
     from heeler.io_thread import IoThread
     from heeler.model import (
         CallId,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         SettleResult,
     )
 
-__all__ = ["Broker", "Queue", "QueueShare", "Subscription"]
+__all__ = ["Broker", "Needs", "Queue", "QueueShare", "Subscription"]
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -52,6 +53,14 @@ class QueueShare(msgspec.Struct, frozen=True, gc=False):
 
     queue: str
     weight: int | None = None
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app asks of its broker beside plain jobs. `timeouts` are in seconds, by task; None: no limit."""
+
+    priorities: bool = False
+    weights: bool = False
+    timeouts: Mapping[str, float | None] = {}
 
 
 class Subscription(ABC):
@@ -90,13 +99,15 @@ class Subscription(ABC):
 class Broker(ABC):
     """A queue server, or what stands for one.
 
-    `store`, `admin` and `control` are the broker's own result store, administration and control channel, or None
-    where it has none. A broker with a `store` settles in one step: end, result and follow-ups become true together.
+    `store`, `admin`, `schedules` and `control` are the broker's own result store, administration, store of schedules
+    and control channel, or None where it has none. A broker with a `store` settles in one step: end, result and
+    follow-ups become true together.
     """
 
     features: Features
     store: ResultStore | None = None
     admin: QueueAdmin | None = None
+    schedules: ScheduleStore | None = None
     control: ControlChannel | None = None
     max_payload: int = 1 << 20  # bytes of one envelope's body; producers refuse more
 
@@ -119,7 +130,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def publish(self, publication: Publication) -> list[PublishResult]:
-        """Make the publication real; one answer for each envelope, in order.
+        """Make the publication real; one answer for each envelope, in order, and of a guarded one the guard's last.
 
         When it returns, every ACCEPTED envelope is held at the durability the broker is configured for. May be
         repeated with the same `call` after an error, with no double effect and the same answers.
@@ -128,6 +139,14 @@ class Broker(ABC):
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
         """`publish` for a caller without a loop. Brokers with a faster way of their own override it."""
         return self.io.run(self.publish(publication))
+
+    def publish_each_blocking(self, publications: Iterable[Publication]) -> Iterator[list[PublishResult]]:
+        """The answers of `publish_blocking` to one publication after the other.
+
+        A broker may read the next of them while the server works on the one before.
+        """
+        for publication in publications:
+            yield self.publish_blocking(publication)
 
     @abstractmethod
     async def subscribe(self, queues: Sequence[QueueShare], lease: float, worker_id: str = "") -> Subscription:
@@ -146,6 +165,10 @@ class Broker(ABC):
 
         May be repeated with the same `call` after an error, with no double effect and the same answers.
         """
+
+    def caveats(self, needs: Needs) -> list[tuple[str, str, str]]:
+        """What of these needs is kept otherwise than asked for, as `doctor` says it. For an open broker."""
+        return []
 
     async def doctor(self) -> list[tuple[str, str, str]]:
         """Findings about this broker's settings: (level, topic, text), level one of ok, info, warning, problem."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heeler.model import EndedRun, Sending, StartedRun
 
 __all__ = ["Middleware"]
 
@@ -24,6 +27,24 @@ class Middleware:
     async def around_run(self, context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
         """Called around each run with its `TaskContext`; return `await call_next(context)`, or a value of your own."""
         return await call_next(context)
+
+    def on_sent(self, sending: Sending) -> None:
+        """Told of each publication when the broker has answered it or could not, where `enqueue` was called."""
+
+    def on_started(self, run: StartedRun) -> None:
+        """Told of each run when it starts, on the worker's event loop: return soon."""
+
+    def in_child(self, context: Any) -> None:
+        """Called in a pool child before each run there, with its `TaskContext`.
+
+        Context variables that it sets are set for that run. An error fails the attempt.
+        """
+
+    def on_settled(self, runs: Sequence[EndedRun]) -> None:
+        """Told, in batches, of runs whose end the broker knows, and of runs whose lease was lost.
+
+        Called on the I/O thread, which fetches and renews leases: return soon.
+        """
 
     def on_error(self, exc: BaseException, where: str) -> None:
         """A fault of a worker's part or of the broker (not of a task); `where` names the part."""

@@ -31,12 +31,22 @@ import msgspec
 
 from heeler.contracts.plain_broker import Outgoing
 from heeler.contracts.result_store import CancelAnswer
-from heeler.model import DeadLetter, Envelope, PublishResult, SettleAnswer
+from heeler.model import DeadLetter, Envelope, Notice, PublishResult, SettleAnswer
 
 if TYPE_CHECKING:
     from heeler.contracts.control_channel import ControlChannel
     from heeler.contracts.result_store import Inbox
-    from heeler.model import CallId, Publication, Renewal, RenewalAnswer, ResultRecord, Settlement
+    from heeler.contracts.schedule_store import ScheduleStore
+    from heeler.model import (
+        CallId,
+        JobFilter,
+        LatchRecord,
+        Publication,
+        Renewal,
+        RenewalAnswer,
+        ResultRecord,
+        Settlement,
+    )
 
 __all__ = ["Applied", "BeginAnswer", "Begun", "Cancelled", "Candidate", "OrderedStore", "Reserved", "Unsent"]
 
@@ -44,16 +54,18 @@ __all__ = ["Applied", "BeginAnswer", "Begun", "Cancelled", "Candidate", "Ordered
 class Unsent(msgspec.Struct, frozen=True, gc=False):
     """What has to be sent because of something that is true in the store already; remembered until `clear(key)`.
 
-    `messages` have the delay that is left now. May have nothing to send: then it stands for the end of a message.
+    `messages` have the delay that is left now. `notices` are for inboxes, by address, where the store has no push of
+    its own. May have nothing to send: then it stands for the end of a message.
     """
 
     key: str
     messages: tuple[Outgoing, ...] = ()
     letter: DeadLetter | None = None
+    notices: tuple[tuple[str, Notice], ...] = ()
 
 
 class Reserved(msgspec.Struct, frozen=True, gc=False):
-    """The answers to a publication, one for each of its envelopes, and what is to be sent (None: nothing)."""
+    """The answers to a publication, as `Broker.publish` gives them, and what is to be sent (None: nothing)."""
 
     results: list[PublishResult]
     unsent: Unsent | None = None
@@ -104,12 +116,14 @@ class OrderedStore(ABC):
     """A store for jobs of a plain broker: each verb is one atomic step on a batch.
 
     `shared`: other processes see the same; `durable`: it survives a restart. `control` is a control channel of its
-    own, or None. `max_result` is how many bytes a record's values may have.
+    own, or None. `schedules` is a store of schedules whose cells are those that the guards of `reserve` move, or None.
+    `max_result` is how many bytes a record's values may have.
     """
 
     shared: bool = True
     durable: bool = True
     control: ControlChannel | None = None
+    schedules: ScheduleStore | None = None
     max_result: int = 16 << 20
 
     @abstractmethod
@@ -125,6 +139,8 @@ class OrderedStore(ABC):
     @abstractmethod
     async def reserve(self, publication: Publication) -> Reserved:
         """Take down a publication: its guard is moved or refuses, then each envelope and latch is taken down.
+
+        Of a guarded one the last answer is the guard's own.
 
         An id that is not known is ACCEPTED and to be sent, one that is known EXISTS or CONFLICT, by fingerprint and
         task; known is a job that has not ended, one whose record is kept, and a caller-given id for `keep` seconds
@@ -142,7 +158,7 @@ class OrderedStore(ABC):
     async def revive(self, letters: Sequence[DeadLetter]) -> list[Unsent | None]:
         """Take down that dead letters start anew: READY, counters at zero, no delay, a higher epoch, a new expiry.
 
-        None for those whose id is alive. The letters have envelopes.
+        Their latches are told REVIVED. None for those whose id is alive. The letters have envelopes.
         """
 
     # Running
@@ -209,6 +225,10 @@ class OrderedStore(ABC):
         """READY (with `next_at`) from `reserve` on, RUNNING while a report holds, the end for `keep` seconds."""
 
     @abstractmethod
+    async def list_records(self, wanted: JobFilter, limit: int = 100, after: str | None = None) -> list[ResultRecord]:
+        """As `ResultStore.list_records`: of all jobs that were taken down here, waiting or not."""
+
+    @abstractmethod
     async def inbox(self) -> Inbox: ...
 
     @abstractmethod
@@ -220,6 +240,18 @@ class OrderedStore(ABC):
 
         A run that nobody has renewed yet has no lease here: its job is over, and what its worker says of it is lost.
         """
+
+    @abstractmethod
+    async def latches(self, ids: Sequence[str], *, with_data: bool = True) -> list[LatchRecord | None]: ...
+
+    @abstractmethod
+    async def break_latches(
+        self, ids: Sequence[str], *, by: str = "", cancelled: bool = False
+    ) -> tuple[list[bool], Unsent | None]:
+        """As in `ResultStore`; and what is to be sent because of that (None: nothing)."""
+
+    @abstractmethod
+    async def expire(self, jobs: Sequence[str], latches: Sequence[str], seconds: float) -> None: ...
 
     # Queues
 

@@ -14,6 +14,7 @@ makes a publisher wait (an alarm), the wait is bounded and ends in `BrokerUnavai
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,14 @@ from heeler.model import Envelope
 
 if TYPE_CHECKING:
     from heeler.clock import Clock
-    from heeler.contracts.broker import Queue, QueueShare
+    from heeler.contracts.broker import Needs, Queue, QueueShare
     from heeler.contracts.control_channel import ControlChannel
     from heeler.contracts.features import Features
     from heeler.contracts.queue_admin import QueueSize
     from heeler.io_thread import IoThread
     from heeler.model import DeadLetter
 
-__all__ = ["DeadLetterBox", "Outgoing", "PlainBroker", "PlainDelivery", "PlainSubscription"]
+__all__ = ["DeadLetterBox", "Outgoing", "PlainBroker", "PlainDelivery", "PlainSubscription", "ReplyBox"]
 
 
 class Outgoing(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -64,8 +65,7 @@ class PlainSubscription(ABC):
     async def ready(self) -> None:
         """Return when `fetch` may have something: pushed, never polled. May return too early; may be cancelled.
 
-        Not for messages that the last fetch was told to skip. While the connection is away it waits, or raises
-        `BrokerUnavailable` when reconnecting was given up.
+        Not for messages that the last fetch was told to skip. Raises BrokerUnavailable while the connection is away.
         """
 
     @abstractmethod
@@ -110,18 +110,36 @@ class DeadLetterBox(ABC):
         """Drop them for good; how many there were."""
 
 
+class ReplyBox(ABC):
+    """Where replies reach one process: its own, and nobody else's.
+
+    While the connection is away they wait; after a long time without one, and at its `close`, the box is gone.
+    """
+
+    address: str
+
+    @abstractmethod
+    async def receive(self) -> list[bytes]:
+        """Wait for replies and return them; may be cancelled without losing any. A reply may come more than once."""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
 class PlainBroker(ABC):
     """A message server that is no `Broker` by itself.
 
     `features` says the server's own: `shared`, `durable`, `delays` and the preferences; what the composition adds or
     denies (one-step settle, fencing, joins, guards, id de-duplication, listing) is not looked at. `max_payload` is how
     many bytes the body of one envelope may have. `control` is a control channel of its own or None: then the
-    store's is taken.
+    store's is taken. `logger` becomes the app's.
     """
 
     features: Features
     control: ControlChannel | None = None
     max_payload: int = 1 << 20
+    logger: logging.Logger = logging.getLogger("heeler.broker")
+    carries_replies: bool = False  # has `reply_box` and `reply`, for `results="rpc://"`
 
     def __init__(self, *, io: IoThread, clock: Clock, namespace: str) -> None:
         self.io = io
@@ -189,6 +207,18 @@ class PlainBroker(ABC):
         None means all queues it knows of; a named queue that is unknown counts zero. Leave at zero what it cannot
         tell (`scheduled`, `oldest`).
         """
+
+    async def reply_box(self) -> ReplyBox:
+        """A new box for this process. Raises BrokerUnavailable."""
+        raise NotImplementedError
+
+    async def reply(self, replies: Sequence[tuple[str, bytes]]) -> None:
+        """Send each to the box of that address; when it returns each is confirmed, or its box is gone."""
+        raise NotImplementedError
+
+    def caveats(self, needs: Needs) -> list[tuple[str, str, str]]:
+        """As `Broker.caveats`."""
+        return []
 
     async def doctor(self) -> list[tuple[str, str, str]]:
         """Findings about this broker's settings: (level, topic, text), level one of ok, info, warning, problem."""

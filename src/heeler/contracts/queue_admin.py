@@ -71,7 +71,7 @@ class QueueAdmin(ABC):
     ) -> int:
         """Put dead letters back on their queues as new: counters at zero, READY. None for all means every one.
 
-        Raw bytes that are no envelope stay. Returns how many went back.
+        Their latches are told REVIVED. Raw bytes that are no envelope stay. Returns how many went back.
         """
 
     @abstractmethod

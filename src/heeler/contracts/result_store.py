@@ -10,10 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from heeler.model import Notice, ResultRecord
+from heeler.errors import ResultNotFound
 
-__all__ = ["CancelAnswer", "Inbox", "ResultStore"]
+if TYPE_CHECKING:
+    from heeler.model import JobFilter, LatchRecord, Notice, ResultRecord
+
+__all__ = ["CancelAnswer", "Inbox", "ResultStore", "nothing_known_of_page_end"]
+
+
+def nothing_known_of_page_end(after: str) -> ResultNotFound:
+    """What `list_records` raises where nothing is known of `after`."""
+    return ResultNotFound(
+        f"the list cannot go on after job {after!r}: nothing is known of it (any more), because it was forgotten or "
+        f"its time is over; begin again from the newest one"
+    )
 
 
 class CancelAnswer(enum.Enum):
@@ -44,18 +54,40 @@ class Inbox(ABC):
 
     @abstractmethod
     async def receive(self) -> list[Notice]:
-        """Wait for news and return them; may be cancelled without losing any. An id may come more than once."""
+        """Wait for news and return them; may be cancelled without losing any. An id may come more than once.
+
+        An empty list says that some may have been lost.
+        """
 
     @abstractmethod
     async def close(self) -> None: ...
 
 
 class ResultStore(ABC):
-    """Records of jobs, from their enqueueing on where the broker is also the store, until `keep` after their end."""
+    """Records of jobs, from their enqueueing on where the broker is also the store, until `keep` after their end.
+
+    `readable` False: nothing is kept, and what is known of a job is what the inbox of its producer gets; all other
+    verbs then raise ConfigurationError. Such an inbox is opened before the first job is sent.
+    """
+
+    readable: bool = True
 
     @abstractmethod
     async def get(self, ids: Sequence[str]) -> list[ResultRecord | None]:
-        """What is known of each id, in order; a job that waits is READY. None: unknown or no longer kept."""
+        """What is known of each id, in order; a job that waits is READY. None: unknown or no longer kept.
+
+        One that has expired reads as ended, FAILED by `Expired`, also before a worker has met it; `list_records`, the
+        inbox and `cancel` (ENDED) say the same.
+        """
+
+    @abstractmethod
+    async def list_records(self, wanted: JobFilter, limit: int = 100, after: str | None = None) -> list[ResultRecord]:
+        """Up to `limit` of the jobs that are wanted, the one published last first; fewer only if there are no more.
+
+        `after` is the id that ended the last page. A redriven job counts as published anew. However many jobs have to
+        be passed over, others get their turn meanwhile; nothing is changed by looking. Raises ResultNotFound if nothing
+        is known of `after` any more.
+        """
 
     @abstractmethod
     async def inbox(self) -> Inbox:
@@ -68,3 +100,30 @@ class ResultStore(ABC):
     @abstractmethod
     async def cancel(self, ids: Sequence[str]) -> list[CancelAnswer]:
         """End waiting jobs as CANCELLED and mark running ones, so that `extend` tells their worker."""
+
+    @abstractmethod
+    async def revive(self, ids: Sequence[str]) -> int:
+        """Jobs that ended FAILED or CANCELLED, and whose record is kept, are new again; how many there were.
+
+        As by a redrive: READY, counters at zero, no delay, a new expiry; their latches are told REVIVED, their dead
+        letters go.
+        """
+
+    @abstractmethod
+    async def latches(self, ids: Sequence[str], *, with_data: bool = True) -> list[LatchRecord | None]:
+        """What is known of each latch, in order; None where there is none."""
+
+    @abstractmethod
+    async def break_latches(self, ids: Sequence[str], *, by: str = "", cancelled: bool = False) -> list[bool]:
+        """Break latches from outside, whatever has arrived; False for one that is released or unknown.
+
+        `by` is the job for which that is done, if any; `cancelled` marks all that lies in them as cancelled. An arrival
+        of REVIVED, there or at a latch within, undoes it.
+        """
+
+    @abstractmethod
+    async def expire(self, jobs: Sequence[str], latches: Sequence[str], seconds: float) -> None:
+        """Keep the records of these ended jobs, and these latches in whatever state, for so many seconds from now.
+
+        Jobs that have not ended are left alone.
+        """

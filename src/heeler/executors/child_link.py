@@ -36,6 +36,8 @@ class ChildLink:
         self.calls = 0
         self.exists = False  # it has said so itself: what it was given may have been started
         self.leaving = False  # it gets no more calls
+        self.may_miss_call = False  # it was idle when it got its call, and nothing was sent after that
+        self.unread = False  # it ended without having read what was sent last
         self.gone = False
         self._on_frame = on_frame
         self._on_gone = on_gone
@@ -62,6 +64,7 @@ class ChildLink:
             except BlockingIOError:
                 sent = 0
             except OSError:
+                self.unread = True
                 return  # it is dead: its reading side tells
             if sent == len(message):
                 return
@@ -111,9 +114,11 @@ class ChildLink:
             data = self._socket.recv(_CHUNK)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError:  # so Linux tells of a socket that was closed with something unread in it
+            self.unread = True
             data = b""
         if not data:
+            self.unread = self.unread or bool(self._outgoing)
             self._hang_up()
             self._on_gone(self)
             return False

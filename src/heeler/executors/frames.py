@@ -38,6 +38,7 @@ class TemplateSettings(msgspec.Struct, frozen=True):
     sys_path: tuple[str, ...]
     argv: tuple[str, ...]
     python_path: str | None  # of the worker's environment; ours was changed to find Heeler
+    setup: tuple[str, str] | None = None  # "module:function", and the text to call it with after the imports
 
 
 class Ready(msgspec.Struct, frozen=True):

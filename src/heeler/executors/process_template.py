@@ -137,6 +137,16 @@ def _preload(names: Iterable[str]) -> dict[str, str]:
     return failures
 
 
+def _set_up(function: str, argument: str) -> dict[str, str]:
+    """Call what the worker wants called once; the traceback if that fails."""
+    module, _, name = function.partition(":")
+    try:
+        getattr(importlib.import_module(module), name)(argument)
+    except Exception:
+        return {function: traceback.format_exc()}
+    return {}
+
+
 def _receive_settings(control: socket.socket) -> TemplateSettings:
     reader = FrameReader()
     while data := control.recv(1 << 16):
@@ -162,6 +172,8 @@ def main(control_descriptor: int, lifeline: int) -> None:
     sys.path[:] = settings.sys_path
     sys.argv[:] = settings.argv
     failures = _preload([settings.entry.partition(":")[0], *settings.imports])
+    if settings.setup is not None:
+        failures |= _set_up(*settings.setup)
     gc.collect()
     gc.freeze()  # the children share these pages as long as the collector does not touch them
     ready = Ready(failures, threading.active_count() - 1)

@@ -27,7 +27,8 @@ class ProcessExecutor(Executor):
 
     Every call runs `entry` ("module:function") in a child as `entry(order, channel)`, see `CallChannel`. `imports`
     are loaded once, in the template, before any child is forked. A child is replaced after `max_jobs_per_child`
-    calls. `environment` is added to that of this process.
+    calls. `environment` is added to that of this process. `setup` is ("module:function", text): what is called with
+    that text after the imports, once.
     """
 
     remote = True
@@ -39,12 +40,14 @@ class ProcessExecutor(Executor):
         imports: Sequence[str] = (),
         max_jobs_per_child: int | None = None,
         environment: Mapping[str, str] | None = None,
+        setup: tuple[str, str] | None = None,
     ) -> None:
         super().__init__()
         self._entry = entry
         self._imports = tuple(imports)
         self._max_calls = max_jobs_per_child
         self._environment = dict(environment or {})
+        self._setup = setup
         self._workers = 0
         self._closed = True
         self._template: TemplateLink | None = None
@@ -88,6 +91,7 @@ class ProcessExecutor(Executor):
     def signal(self, id: str, data: bytes) -> None:
         child = self._running.get(id)
         if child is not None:
+            child.may_miss_call = False  # from here on it may be the note that is unread
             child.send(Frame.NOTE, data)
 
     async def close(self, grace: float = 0.0) -> None:
@@ -124,7 +128,8 @@ class ProcessExecutor(Executor):
     def _dispatch(self) -> None:
         """Give waiting calls to idle children, and to new ones as far as there may be more."""
         while self._waiting and not self._closed:
-            if self._idle:
+            was_idle = bool(self._idle)
+            if was_idle:
                 child = self._idle.pop()
             elif len(self._children) < self._workers:
                 new = self._new_child()
@@ -136,6 +141,7 @@ class ProcessExecutor(Executor):
             call = self._waiting.popleft()
             child.call = call
             child.calls += 1
+            child.may_miss_call = was_idle
             self._running[call.id] = child
             child.send(Frame.ORDER, call.order)
 
@@ -180,7 +186,7 @@ class ProcessExecutor(Executor):
         try:
             if self._template is None:
                 self._template = TemplateLink(
-                    self._entry, self._imports, self._environment, self._on_status, self._on_template_gone
+                    self._entry, self._imports, self._environment, self._on_status, self._on_template_gone, self._setup
                 )
             self._last_number += 1
             child = ChildLink(self._last_number, self._template, self._on_frame, self._on_child_gone)
@@ -243,7 +249,10 @@ class ProcessExecutor(Executor):
         if child in self._idle:
             self._idle.remove(child)
         child.close()
-        if call is not None:
+        if call is not None and child.unread and child.may_miss_call:
+            self._running.pop(call.id, None)
+            self._waiting.appendleft(call)  # it died as it was given the call, which another one makes
+        elif call is not None:
             self._finish(Finished(id=call.id, died=died, error=error))
         self._changed.set()
         self._loop.call_soon(self._dispatch)

@@ -44,6 +44,7 @@ class TemplateLink:
         environment: Mapping[str, str],
         on_status: Callable[[Frame, int, int], None],
         on_gone: Callable[[TemplateLink], None],
+        setup: tuple[str, str] | None = None,
     ) -> None:
         self.gone = asyncio.Event()
         self._ready = False
@@ -59,6 +60,7 @@ class TemplateLink:
             sys_path=tuple(dict.fromkeys((*sys.path, os.getcwd()))),
             argv=tuple(sys.argv),
             python_path=os.environ.get("PYTHONPATH"),
+            setup=setup,
         )
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             reading, self._lifeline = os.pipe()

@@ -12,34 +12,79 @@ from heeler.model.delivery import (
     Settlement,
     SettleResult,
 )
-from heeler.model.envelope import NATIVE_FORMAT, Envelope, Member
-from heeler.model.latch import Arrival, ArrivalKind, Latch, LatchRule, LatchState, judge
+from heeler.model.envelope import NATIVE_FORMAT, RELAY_TASK, Envelope, Member
+from heeler.model.event import EVENT_KINDS, EVENT_LEVELS, Event, EventBatch, EventLevel
+from heeler.model.failures import FailedRun, Failure
+from heeler.model.job_filter import JobFilter, is_past, known_since, passes
+from heeler.model.latch import (
+    TICK,
+    Arrival,
+    ArrivalKind,
+    Latch,
+    LatchRecord,
+    LatchRule,
+    LatchState,
+    arrivals_of,
+    judge,
+)
 from heeler.model.message import Message, Reports
-from heeler.model.presence import Command, WorkerPresence
-from heeler.model.publication import CallId, Guard, Publication, PublishAnswer, PublishResult
-from heeler.model.records import cancelled_record, with_report
+from heeler.model.presence import Command, RunningJob, WorkerPresence
+from heeler.model.publication import (
+    CallId,
+    Guard,
+    Publication,
+    PublishAnswer,
+    PublishResult,
+    guard_moved,
+    guard_refused,
+    schedule_cell,
+)
+from heeler.model.records import (
+    cancelled_record,
+    ended_by_expiry,
+    expired_record,
+    expiry_error,
+    own_error,
+    with_report,
+)
 from heeler.model.result import ErrorRecord, Notice, ResultRecord, RunInfo, RunNote, RunReport, TaskStatus
 from heeler.model.retry import Backoff, Retry, class_path, seconds_of
+from heeler.model.schedule import CatchUp, Overlap, ScheduleDefinition, ScheduleOutcome, ScheduleState
+from heeler.model.witnessed import EndedRun, RunEnd, Sending, SentJob, StartedRun
 
 __all__ = [
+    "EVENT_KINDS",
+    "EVENT_LEVELS",
     "NATIVE_FORMAT",
+    "RELAY_TASK",
+    "TICK",
     "Action",
     "Arrival",
     "ArrivalKind",
     "Backoff",
     "CallId",
+    "CatchUp",
     "Command",
     "DeadLetter",
     "Delivery",
+    "EndedRun",
     "Envelope",
     "ErrorRecord",
+    "Event",
+    "EventBatch",
+    "EventLevel",
+    "FailedRun",
+    "Failure",
     "Guard",
+    "JobFilter",
     "Latch",
+    "LatchRecord",
     "LatchRule",
     "LatchState",
     "Member",
     "Message",
     "Notice",
+    "Overlap",
     "Publication",
     "PublishAnswer",
     "PublishResult",
@@ -49,20 +94,39 @@ __all__ = [
     "Reports",
     "ResultRecord",
     "Retry",
+    "RunEnd",
     "RunInfo",
     "RunNote",
     "RunReport",
+    "RunningJob",
+    "ScheduleDefinition",
+    "ScheduleOutcome",
+    "ScheduleState",
+    "Sending",
+    "SentJob",
     "SettleAnswer",
     "SettleResult",
     "Settlement",
+    "StartedRun",
     "TaskStatus",
     "WorkerPresence",
+    "arrivals_of",
     "cancelled_record",
     "class_path",
     "copy_of",
+    "ended_by_expiry",
+    "expired_record",
+    "expiry_error",
+    "guard_moved",
+    "guard_refused",
+    "is_past",
     "judge",
+    "known_since",
     "letter_of",
+    "own_error",
+    "passes",
     "revived",
+    "schedule_cell",
     "seconds_of",
     "with_report",
 ]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["NATIVE_FORMAT", "Envelope", "Member"]
+__all__ = ["NATIVE_FORMAT", "RELAY_TASK", "Envelope", "Member"]
 
 NATIVE_FORMAT = "heeler/1"
+RELAY_TASK = "heeler.workflow"  # its jobs hold workflows together; no function runs for them
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A numbered place in a latch."""
+    """A numbered place in a latch. Numbers begin at 0 and have no large gaps; -1 is no place: it is only counted.
+
+    With `tells_ok` False only an end that is not OK is told there; with `tolerant` that counts as OK.
+    """
 
     latch: str
     number: int
+    tells_ok: bool = True
+    tolerant: bool = False
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -41,8 +47,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     fingerprint: bytes = b""  # with a caller-given id: a digest of task and arguments, to tell "same" from "conflict"
     routing_key: str | None = None
     reply_to: str | None = None  # the inbox of the producer's process
-    scope: str | None = None  # the workflow it belongs to
-    ends_at: tuple[Member, ...] = ()  # the latches to tell SKIPPED if it is dropped unrun
+    scope: str | None = None  # the latch that stops it when it breaks or is cancelled: its workflow, or a part of one
+    ends_at: tuple[Member, ...] = ()  # the latches to tell of its end; SKIPPED, if it is dropped unrun
+    place: bytes = b""  # how its arguments are completed and what follows in its workflow; opaque here
     # Where a retry is a copy (brokers without a row of their own for each job), the copy carries its history:
     epoch: int = 1
     attempts: int = 0

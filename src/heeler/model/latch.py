@@ -1,4 +1,11 @@
-"""Latches: an envelope that is let go when enough of its numbered members have ended. Joins are made of them."""
+"""Latches: an envelope that is let go when enough of its numbered members have ended. Joins are made of them.
+
+A latch is OPEN until its rule holds (RELEASED) or no longer can (BROKEN). RELEASED is final. A BROKEN one is open
+again when the members that broke it are OK after all, or live again (REVIVED).
+
+Latches lie in one another: `scope` names the one around. What lies in a latch that is broken or cancelled is stopped,
+until one of its members lives again.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +13,22 @@ import enum
 
 import msgspec
 
-from heeler.model.envelope import Envelope
+from heeler.model.envelope import Envelope, Member
 
-__all__ = ["Arrival", "ArrivalKind", "Latch", "LatchRule", "LatchState", "judge"]
+__all__ = [
+    "TICK",
+    "Arrival",
+    "ArrivalKind",
+    "Latch",
+    "LatchRecord",
+    "LatchRule",
+    "LatchState",
+    "arrivals_of",
+    "judge",
+]
+
+TICK = -1
+"""The number of members that have no place: their ends are counted, and decide nothing."""
 
 
 class LatchRule(enum.StrEnum):
@@ -29,21 +49,28 @@ class ArrivalKind(enum.StrEnum):
     OK = "OK"
     FAILED = "FAILED"
     SKIPPED = "SKIPPED"
+    REVIVED = "REVIVED"  # it had FAILED or was SKIPPED, and lives again: as if it had never arrived
 
 
 class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A member of a latch has ended. A repeated arrival changes nothing; a later OK replaces a FAILED or SKIPPED."""
+    """A member of a latch has ended: the job with the id `job`.
+
+    A repeated arrival changes nothing; a later OK replaces a FAILED or SKIPPED. Ticks are counted each time.
+    """
 
     latch: str
     member: int
     kind: ArrivalKind
+    job: str = ""
 
 
-class Latch(msgspec.Struct, frozen=True, kw_only=True):
-    """`envelope` is published when `rule` holds over `total` members, `on_break` when it no longer can.
+class Latch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`envelope` is published when `rule` holds over `total` members, `on_break` when it no longer can (once).
 
-    `total` is None while a stream still adds members; publishing the latch again with a total closes it, and
-    publishing a known latch otherwise changes nothing. `keep` is how many seconds it is remembered after its end.
+    `total` is None while a stream still adds members; publishing the latch again with a total closes it (its `data` is
+    then the new one), publishing an open one again otherwise only tells that its publisher lives, and a closed one
+    nothing. `keep` is how many seconds it is remembered after its end. Whoever watches its id, and the inbox
+    `reply_to`, are told when its state changes.
     """
 
     id: str
@@ -51,8 +78,33 @@ class Latch(msgspec.Struct, frozen=True, kw_only=True):
     total: int | None
     envelope: Envelope | None = None
     on_break: Envelope | None = None
-    scope: str | None = None
+    scope: str | None = None  # the latch in which it lies
+    data: bytes = b""  # what its readers want to know; opaque here
+    reply_to: str | None = None
     keep: float = 86400.0
+
+
+class LatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a latch. `ok` and `not_ok` count members, `ticks` those without a place.
+
+    `broken_by` is the job whose end broke it, `touched_at` when it was published last (the broker's time).
+    `stopped`: it is broken and no member has been revived since; `cancelled`: it was broken by a cancel; each also
+    where that is so of a latch in which it lies.
+    """
+
+    id: str
+    rule: LatchRule
+    total: int | None
+    state: LatchState = LatchState.OPEN
+    ok: int = 0
+    not_ok: int = 0
+    ticks: int = 0
+    scope: str | None = None
+    broken_by: str = ""
+    stopped: bool = False
+    cancelled: bool = False
+    touched_at: float = 0.0
+    data: bytes = b""
 
 
 def judge(rule: LatchRule, total: int | None, ok: int, not_ok: int) -> LatchState:
@@ -66,3 +118,18 @@ def judge(rule: LatchRule, total: int | None, ok: int, not_ok: int) -> LatchStat
             return LatchState.BROKEN
         return LatchState.RELEASED if total is not None and ok >= total else LatchState.OPEN
     return LatchState.RELEASED if total is not None and ok + not_ok >= total else LatchState.OPEN
+
+
+def arrivals_of(envelope: Envelope, kind: ArrivalKind) -> tuple[Arrival, ...]:
+    """What the latches of a job are told when it ends like this, or is revived."""
+    return tuple(
+        Arrival(member.latch, member.number, told, envelope.id)
+        for member in envelope.ends_at
+        if (told := _told(member, kind)) is not None
+    )
+
+
+def _told(member: Member, kind: ArrivalKind) -> ArrivalKind | None:
+    if kind is ArrivalKind.OK:
+        return kind if member.tells_ok else None
+    return ArrivalKind.OK if member.tolerant and kind is not ArrivalKind.REVIVED else kind

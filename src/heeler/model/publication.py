@@ -9,7 +9,18 @@ import msgspec
 from heeler.model.envelope import Envelope
 from heeler.model.latch import Latch
 
-__all__ = ["CallId", "Guard", "Publication", "PublishAnswer", "PublishResult"]
+__all__ = [
+    "CallId",
+    "Guard",
+    "Publication",
+    "PublishAnswer",
+    "PublishResult",
+    "guard_moved",
+    "guard_refused",
+    "schedule_cell",
+]
+
+_SCHEDULE = "schedule:"
 
 
 class CallId(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -20,15 +31,19 @@ class CallId(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Guard(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The publication is real only if `cell` still holds `expected` (None: is absent); it then holds `next`."""
+    """The publication is real only if `cell` still holds `expected` (None: is absent); it then holds `next`.
+
+    `due_at` is for cells of schedules: when the schedule is due next (None: not any more).
+    """
 
     cell: str
     expected: bytes | None
     next: bytes | None
+    due_at: float | None = None
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """Envelopes and latches that become real together, in this order, or not at all."""
+    """Envelopes and latches that become real together, in this order, or not at all. A guard alone is one, too."""
 
     envelopes: tuple[Envelope, ...] = ()
     latches: tuple[Latch, ...] = ()
@@ -45,8 +60,36 @@ class PublishAnswer(enum.Enum):
 
 
 class PublishResult(msgspec.Struct, frozen=True, gc=False):
-    """The broker's answer for one envelope; `id` is that of the job that is there now."""
+    """The broker's answer for one envelope; `id` is that of the job that is there now.
+
+    `unroutable`: it was REFUSED because it reaches no queue.
+
+    For a guard: ACCEPTED or REFUSED, and `id` is its cell.
+    """
 
     answer: PublishAnswer
     id: str
     reason: str = ""
+    unroutable: bool = False
+
+
+def guard_moved(guard: Guard) -> PublishResult:
+    """The last answer to a guarded publication that became real."""
+    return PublishResult(PublishAnswer.ACCEPTED, guard.cell)
+
+
+def guard_refused(publication: Publication, reason: str = "") -> list[PublishResult]:
+    """The answers to a publication whose guard refused it, the guard's own last."""
+    guard = publication.guard
+    assert guard is not None
+    reason = reason or f"the cell {guard.cell!r} does not hold what the publication expects"
+    refused = PublishAnswer.REFUSED
+    return [
+        *(PublishResult(refused, one.id, reason) for one in publication.envelopes),
+        PublishResult(refused, guard.cell, reason),
+    ]
+
+
+def schedule_cell(name: str) -> str:
+    """The cell that holds the state of the schedule of that name."""
+    return f"{_SCHEDULE}{name}"

@@ -6,6 +6,7 @@ marked as redelivered, and an id may be on its way twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from heeler.contracts import (
     PlainSubscription,
     QueueShare,
     QueueSize,
+    ReplyBox,
     Subscription,
 )
 from heeler.io_thread import IoThread
@@ -39,6 +41,7 @@ class MemoryPlainBroker(PlainBroker):
     """Brokers of the same `name` share their messages. `queues` names the only queues there are; None: any."""
 
     features = Features(shared=False, durable=False)
+    carries_replies = True
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class MemoryPlainBroker(PlainBroker):
         self._broker = MemoryBroker(io=io, clock=clock, namespace=namespace, name=shared)
         self._in_hand: dict[str, Delivery] = {}
         self._letters = MemoryDeadLetterBox(self._state)
+        self._boxes = _BOXES.setdefault((namespace, shared), {})
 
     @property
     def dead_letters(self) -> DeadLetterBox:
@@ -89,6 +93,15 @@ class MemoryPlainBroker(PlainBroker):
 
     async def take(self, queue: str, limit: int) -> list[PlainDelivery]:
         return self.hand_over(await (await self.messages([QueueShare(queue)])).fetch(limit))
+
+    async def reply_box(self) -> ReplyBox:
+        return MemoryReplyBox(self._boxes)
+
+    async def reply(self, replies: Sequence[tuple[str, bytes]]) -> None:
+        for address, body in replies:
+            box = self._boxes.get(address)
+            if box is not None:
+                box.put(body)
 
     async def sizes(self, queues: Sequence[str] | None = None) -> list[QueueSize]:
         return await self._broker.admin.sizes(queues)
@@ -153,6 +166,29 @@ class MemoryPlainSubscription(PlainSubscription):
             if self._quiet:
                 await self._inner.quiet()
         return self._inner
+
+
+class MemoryReplyBox(ReplyBox):
+    """Replies on the loop of whoever opened it."""
+
+    def __init__(self, boxes: dict[str, MemoryReplyBox]) -> None:
+        self.address = new_id()
+        self._boxes = boxes
+        self._boxes[self.address] = self
+        self._replies: asyncio.Queue[bytes] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    def put(self, body: bytes) -> None:
+        self._loop.call_soon_threadsafe(self._replies.put_nowait, body)
+
+    async def receive(self) -> list[bytes]:
+        return [await self._replies.get()]
+
+    async def close(self) -> None:
+        self._boxes.pop(self.address, None)
+
+
+_BOXES: dict[tuple[str, str], dict[str, MemoryReplyBox]] = {}  # by namespace and name of their brokers
 
 
 class MemoryDeadLetterBox(DeadLetterBox):

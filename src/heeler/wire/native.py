@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from heeler.contracts import WireFormat
@@ -74,6 +76,10 @@ class NativeFormat(WireFormat):
             routing_key=message.routing_key,
             reply_to=reply_to,
         )
+
+    def seal_like(self, envelope: Envelope) -> Callable[[str, bytes, float], Envelope]:
+        replace = msgspec.structs.replace
+        return lambda id, payload, at: replace(envelope, id=id, body=payload, enqueued_at=at)
 
     def open(self, envelope: Envelope) -> Message:
         if envelope.format != self.name:

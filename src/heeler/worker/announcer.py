@@ -26,6 +26,7 @@ class Announcer:
         self._faults = faults
         self._presence = presence
         self._again = asyncio.Event()
+        self.announced = asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -36,6 +37,7 @@ class Announcer:
                 await self._clock.sleep(self._faults.failed("announce", error))
                 continue
             self._faults.recovered("announce")
+            self.announced.set()
             try:
                 async with asyncio.timeout(ANNOUNCE_EVERY):
                     await self._again.wait()
@@ -43,7 +45,7 @@ class Announcer:
                 pass
 
     def announce_again(self) -> None:
-        """The state has changed: say so now."""
+        """Something has changed, or somebody asks: say it now."""
         self._again.set()
 
     async def withdraw(self) -> None:

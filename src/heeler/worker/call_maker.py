@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 from typing import Any
 
+import msgspec
+
 from heeler.clock import Clock
 from heeler.contracts import Call, Executor
 from heeler.task_context import running_context
@@ -31,6 +33,9 @@ class CallMaker:
     def open(self, run: Run) -> None:
         """Find out how it is to be run. Raises CannotOpen."""
         run.recipe, run.opened = self._recipes.of(run.delivery)
+        if run.completed is not None:
+            opened = run.opened or self._recipes.message(run.delivery)
+            run.opened = msgspec.structs.replace(opened, payload=run.completed.body)
 
     def arguments(self, run: Run, recipe: Recipe, context: RunContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the function. Raises InvalidArguments or CannotOpen."""
@@ -39,7 +44,8 @@ class CallMaker:
                 if recipe.plain:
                     return recipe.decode(run.delivery.envelope.body, recipe.codec, True)
                 run.opened = self._recipes.message(run.delivery)
-            return recipe.spec.prepare_call(run.opened, recipe.codec, context)
+            mends = () if run.completed is None else run.completed.mends
+            return recipe.spec.prepare_call(run.opened, recipe.codec, context, mends)
         except (asyncio.CancelledError, SystemExit) as error:
             # From a decoder of the user's, which must not end the worker.
             raise CannotOpen(f"decoding the arguments raised {type(error).__name__}") from error
@@ -58,6 +64,7 @@ class CallMaker:
                 run.opened or self._recipes.message(run.delivery),
                 describe_run(run, self._worker_id, self._time()),
                 soft_timeout=recipe.soft_timeout,
+                mends=() if run.completed is None else run.completed.mends,
             )
             return executor, Call(id=name, order=order)
         args, kwargs = run.arguments or self.arguments(run, recipe, context)

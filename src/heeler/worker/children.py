@@ -17,14 +17,16 @@ import msgspec
 
 from heeler.worker.parent_death import end_with_parent
 
-__all__ = ["EXIT_RECYCLE", "STOP_SIGNALS", "Children"]
+__all__ = ["EXIT_GAVE_UP", "EXIT_RECYCLE", "STOP_SIGNALS", "Children"]
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_RECYCLE = 75  # EX_TEMPFAIL: the process is worn out by abandoned threads; another one shall take its place
 EXIT_USAGE = 2  # wrong settings: the next process would end in the same way
+EXIT_GAVE_UP = 3  # the broker could not be reached as often as its URL allows, and neither could it by the next one
 LIVED_LONG = 10.0  # who lived so long did not die of its start
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
+FAREWELL = 2.0
 
 
 class _Child(msgspec.Struct):
@@ -42,16 +44,25 @@ class Children:
     """Forks `count` processes that each call `work(number)` and exit with what it returns.
 
     A process that dies, or exits with `EXIT_RECYCLE`, is replaced, with growing delays if that happens at once.
-    One that exits with 0 has done what it was to do; one that exits with 2 cannot work, so all are stopped. SIGTERM
-    and SIGINT go on to the children; they have process groups of their own, so a Ctrl-C reaches them once. If the
-    parent is killed they get SIGTERM from the kernel.
+    One that exits with 0 has done what it was to do; one that exits with 2 cannot work, and one that exits with 3 has
+    given up the broker, so all are stopped. `beside` is the work of one more process, which serves as long as others
+    live. SIGTERM and SIGINT go on to the workers; they have process groups of their own, so a Ctrl-C reaches them once.
+    If the parent is killed they get SIGTERM from the kernel.
 
     To be run before any thread is started, on the main thread.
     """
 
-    def __init__(self, count: int, work: Callable[[int], int], logger: logging.Logger) -> None:
-        self._children = [_Child(number) for number in range(1, count + 1)]
-        self._work = work
+    def __init__(
+        self,
+        count: int,
+        work: Callable[[int], int],
+        logger: logging.Logger,
+        beside: Callable[[], int] | None = None,
+    ) -> None:
+        self._workers = [_Child(number) for number in range(1, count + 1)]
+        self._beside = _Child(0)
+        self._children = self._workers if beside is None else [self._beside, *self._workers]
+        self._work: Callable[[int], int] = lambda number: work(number) if number or beside is None else beside()
         self._logger = logger.getChild("children")
         self._stopping = False
         self._exit_code = 0
@@ -66,11 +77,24 @@ class Children:
         with self._signals() as wake:
             while True:
                 self._start_due()
-                if all(child.over for child in self._children):
+                if all(child.over for child in self._workers):
+                    self._end_beside()
                     return self._exit_code
                 select.select([wake], [], [], self._until_next_start())
                 _drain(wake)
                 self._reap()
+
+    def _end_beside(self) -> None:
+        """Nobody is left for it to serve. It is given a moment to tidy up."""
+        pid, deadline = self._beside.pid, time.monotonic() + FAREWELL
+        if not pid:
+            return
+        os.kill(pid, signal.SIGTERM)  # it may be dead, but has not been reaped
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        self._beside.pid = 0
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -129,14 +153,18 @@ class Children:
 
     def _judge(self, child: _Child, code: int) -> None:
         """What follows from the end of a process."""
+        if child is self._beside and (code == 0 or self._stopping):
+            child.over = True
+            return
         if code == 0 or self._stopping:
             child.over = True
             # One that had no handlers yet, or no more, dies of our SIGTERM, with nothing in hand.
             if code not in (0, EXIT_RECYCLE, -signal.SIGTERM) and self._exit_code == 0:
                 self._exit_code = code if code > 0 else 1
             return
-        if code == EXIT_USAGE:
-            self._logger.error("worker process %d cannot work (exit code %d); stopping", child.number, code)
+        if code in (EXIT_USAGE, EXIT_GAVE_UP):
+            what = "cannot work" if code == EXIT_USAGE else "has given up the broker"
+            self._logger.error("%s %s (exit code %d); stopping", self._called(child), what, code)
             child.over = True
             self._exit_code = code
             self._forward(signal.SIGTERM)
@@ -146,11 +174,14 @@ class Children:
         child.start_at = time.monotonic() + delay
         self._logger.log(
             logging.INFO if code == EXIT_RECYCLE else logging.WARNING,
-            "worker process %d ended (%s); another one starts %s",
-            child.number,
+            "%s ended (%s); another one starts %s",
+            self._called(child),
             how,
             "now" if delay == 0 else f"in {delay:.1f} s",
         )
+
+    def _called(self, child: _Child) -> str:
+        return "the process beside the workers" if child is self._beside else f"worker process {child.number}"
 
     def _delay(self, child: _Child, *, recycled: bool) -> float:
         if recycled or time.monotonic() - child.started_at >= LIVED_LONG:
@@ -161,7 +192,7 @@ class Children:
 
     def _forward(self, number: int) -> None:
         self._stopping = True
-        for child in self._children:
+        for child in self._workers:
             if child.pid:
                 try:
                     os.kill(child.pid, number)

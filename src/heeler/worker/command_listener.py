@@ -1,7 +1,8 @@
-"""Words from afar that shall take effect at once: cancel, quiet, stop."""
+"""Words from afar that shall take effect at once: cancel, quiet, stop, announce, follow."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from heeler.clock import Clock
@@ -26,6 +27,8 @@ class CommandListener:
         cancel: Callable[[tuple[str, ...]], None],
         quiet: Callable[[], None],
         stop: Callable[[], None],
+        announce: Callable[[], None],
+        follow: Callable[[], None],
     ) -> None:
         self._control = control
         self._clock = clock
@@ -35,6 +38,9 @@ class CommandListener:
         self._cancel = cancel
         self._quiet = quiet
         self._stop = stop
+        self._announce = announce
+        self._follow = follow
+        self.listening = asyncio.Event()
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -43,6 +49,7 @@ class CommandListener:
                 inbox = await self._control.commands(self._worker_id)
                 try:
                     self._faults.recovered("commands")
+                    self.listening.set()
                     while True:
                         for command in await inbox.receive():
                             self._obey(command)
@@ -58,5 +65,9 @@ class CommandListener:
             self._cancel(command.ids)
         elif command.kind == "quiet":
             self._quiet()
-        else:
+        elif command.kind == "announce":
+            self._announce()
+        elif command.kind == "follow":
+            self._follow()
+        elif command.kind == "stop":
             self._stop()

@@ -12,28 +12,35 @@ import msgspec
 
 from heeler.model import (
     Action,
-    Arrival,
     ArrivalKind,
     Delivery,
     Envelope,
     ErrorRecord,
+    Latch,
     Publication,
     ResultRecord,
     Retry,
     RunNote,
     Settlement,
     TaskStatus,
+    arrivals_of,
+    ended_by_expiry,
+    expiry_error,
+    own_error,
 )
 from heeler.worker.outcome import (
     Cancelled,
     Crashed,
     Expired,
     Outcome,
+    PassedOn,
     Raised,
     RejectedByTask,
     Released,
     RetryRequested,
     Returned,
+    Skipped,
+    Unfinished,
     Unknown,
     Unreadable,
 )
@@ -79,8 +86,10 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     started_at: float | None = None
     saved: bytes | None = None  # by this run
     follow_ups: tuple[Envelope, ...] = ()
+    follow_latches: tuple[Latch, ...] = ()
     announced: bool = False  # others were told that it runs
     chance: float = 0.0
+    on_failure: Callable[[ErrorRecord], tuple[Envelope, ...]] | None = None  # what follows a final failure
 
 
 def read_note(delivery: Delivery) -> RunNote:
@@ -139,8 +148,10 @@ def _returned(outcome: Returned, facts: Facts) -> Settlement:
         attempts=attempts,
         crashes=delivery.crashes,
         record=record,
-        follow_ups=Publication(envelopes=facts.follow_ups) if facts.follow_ups else None,
-        arrivals=_arrivals(envelope, ArrivalKind.OK) if envelope.ends_at else (),
+        follow_ups=Publication(envelopes=facts.follow_ups, latches=facts.follow_latches)
+        if facts.follow_ups or facts.follow_latches
+        else None,
+        arrivals=arrivals_of(envelope, ArrivalKind.OK) if envelope.ends_at else (),
     )
 
 
@@ -182,20 +193,77 @@ def _cancelled(outcome: Cancelled, facts: Facts) -> Settlement:
         attempts=delivery.attempts,
         crashes=delivery.crashes,
         record=_record(facts, TaskStatus.CANCELLED, delivery.attempts, delivery.crashes, error),
-        arrivals=_arrivals(delivery.envelope, ArrivalKind.SKIPPED),
+        arrivals=arrivals_of(delivery.envelope, ArrivalKind.SKIPPED),
     )
 
 
-def _expired(outcome: Expired, facts: Facts) -> Settlement:
+def _skipped(outcome: Skipped, facts: Facts) -> Settlement:
     delivery = facts.delivery
-    error = _error("Expired", "the job was not started before its `expires`, so it was not run", facts)
+    error = _error("Skipped", "it was not run, because something in its workflow failed before it could start", facts)
+    return Settlement(
+        delivery=delivery,
+        action=Action.ACK,
+        attempts=delivery.attempts,
+        crashes=delivery.crashes,
+        record=_record(facts, TaskStatus.CANCELLED, delivery.attempts, delivery.crashes, error),
+        arrivals=arrivals_of(delivery.envelope, ArrivalKind.SKIPPED),
+    )
+
+
+def _passed_on(outcome: PassedOn, facts: Facts) -> Settlement:
+    envelope = facts.delivery.envelope
+    if outcome.skipped_by is None:
+        arrivals = arrivals_of(envelope, ArrivalKind.OK)
+    else:
+        arrivals = tuple(
+            msgspec.structs.replace(arrival, job=outcome.skipped_by)
+            for arrival in arrivals_of(envelope, ArrivalKind.SKIPPED)
+        )
+    return Settlement(
+        delivery=facts.delivery,
+        action=Action.ACK,
+        attempts=facts.delivery.attempts,
+        crashes=facts.delivery.crashes,
+        follow_ups=Publication(envelopes=outcome.jobs) if outcome.jobs else None,
+        arrivals=arrivals,
+    )
+
+
+def _unfinished(outcome: Unfinished, facts: Facts) -> Settlement:
+    delivery = facts.delivery
+    if outcome.look_again is not None:
+        return Settlement(
+            delivery=delivery,
+            action=Action.RETRY,
+            delay=outcome.look_again,
+            attempts=delivery.attempts,
+            crashes=delivery.crashes,
+            note=delivery.note,
+        )
+    text = "the workflow was not sent to its end: the process that sent it has not been heard of for too long"
+    error = _error("WorkflowUnfinished", text, facts)
     return Settlement(
         delivery=delivery,
         action=Action.ACK,
         attempts=delivery.attempts,
         crashes=delivery.crashes,
         record=_record(facts, TaskStatus.FAILED, delivery.attempts, delivery.crashes, error),
-        arrivals=_arrivals(delivery.envelope, ArrivalKind.FAILED),
+    )
+
+
+def _expired(outcome: Expired, facts: Facts) -> Settlement:
+    delivery = facts.delivery
+    if delivery.expires_at is not None:  # readers may have seen that end before
+        facts = msgspec.structs.replace(facts, now=ended_by_expiry(delivery.envelope, delivery.expires_at))
+    error = expiry_error(delivery.attempts, facts.now)
+    return Settlement(
+        delivery=delivery,
+        action=Action.ACK,
+        attempts=delivery.attempts,
+        crashes=delivery.crashes,
+        record=_record(facts, TaskStatus.FAILED, delivery.attempts, delivery.crashes, error),
+        follow_ups=_after_failure(facts, error),
+        arrivals=arrivals_of(delivery.envelope, ArrivalKind.FAILED),
     )
 
 
@@ -273,6 +341,9 @@ _DECISIONS: dict[type, Callable[[Any, Facts], Settlement]] = {
     Released: _released,
     Crashed: _crashed,
     Unknown: _unknown,
+    Skipped: _skipped,
+    PassedOn: _passed_on,
+    Unfinished: _unfinished,
 }
 
 
@@ -283,13 +354,8 @@ def as_dead_letter(settlement: Settlement, reason: str) -> Settlement:
     """
     delivery = settlement.delivery
     refused = settlement.record
-    error = ErrorRecord(
-        "heeler.errors.ResultLost",
-        f"{CANNOT_STORE}: {reason}",
-        attempt=settlement.attempts,
-        at=(refused.finished_at or 0.0) if refused is not None else 0.0,
-        bases=("heeler.errors.HeelerError", "Exception", "BaseException"),
-    )
+    at = (refused.finished_at or 0.0) if refused is not None else 0.0
+    error = own_error("ResultLost", f"{CANNOT_STORE}: {reason}", attempt=settlement.attempts, at=at)
     record = None
     if refused is not None and settlement.action is not Action.DEAD_LETTER:
         record = msgspec.structs.replace(
@@ -301,7 +367,7 @@ def as_dead_letter(settlement: Settlement, reason: str) -> Settlement:
         attempts=settlement.attempts,
         crashes=settlement.crashes,
         record=record,
-        arrivals=_arrivals(delivery.envelope, ArrivalKind.FAILED),
+        arrivals=arrivals_of(delivery.envelope, ArrivalKind.FAILED),
         reason=error.message,
         errors=(error,),
     )
@@ -330,10 +396,16 @@ def _dead(facts: Facts, error: ErrorRecord, *, attempts: int, crashes: int | Non
         attempts=attempts,
         crashes=crashes,
         record=_record(facts, TaskStatus.FAILED, attempts, crashes, error),
-        arrivals=_arrivals(delivery.envelope, ArrivalKind.FAILED),
+        follow_ups=_after_failure(facts, error),
+        arrivals=arrivals_of(delivery.envelope, ArrivalKind.FAILED),
         reason=f"{error.exception_class_path.rpartition('.')[2]}: {error.message}",
         errors=_errors(read_note(delivery), error),
     )
+
+
+def _after_failure(facts: Facts, error: ErrorRecord) -> Publication | None:
+    following = facts.on_failure(error) if facts.on_failure is not None else ()
+    return Publication(envelopes=following) if following else None
 
 
 def _record(
@@ -392,17 +464,7 @@ def _with_worker(note: RunNote, facts: Facts) -> tuple[str, ...]:
     return (*earlier[1 - KEPT_WORKERS :], facts.worker_id)
 
 
-def _arrivals(envelope: Envelope, kind: ArrivalKind) -> tuple[Arrival, ...]:
-    return tuple(Arrival(member.latch, member.number, kind) for member in envelope.ends_at)
-
-
 def _error(name: str, text: str, facts: Facts) -> ErrorRecord:
     """An error of our own making: there is no exception and no traceback behind it."""
     attempt = facts.delivery.attempts + (1 if facts.started_at is not None else 0)
-    return ErrorRecord(
-        f"heeler.errors.{name}",
-        text,
-        attempt=attempt,
-        at=facts.now,
-        bases=("heeler.errors.HeelerError", "Exception", "BaseException"),
-    )
+    return own_error(name, text, attempt=attempt, at=facts.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from heeler.clock import Clock
@@ -11,6 +12,7 @@ from heeler.error_records import record_error
 from heeler.errors import InvalidArguments, Reject, Rejected, RetryLater, TaskTimedOut
 from heeler.model import Action, ErrorRecord, Settlement
 from heeler.worker.decide import Facts, Policy, decide
+from heeler.worker.job_log import JobLog
 from heeler.worker.outcome import (
     Cancelled,
     Outcome,
@@ -22,6 +24,7 @@ from heeler.worker.outcome import (
     Unreadable,
 )
 from heeler.worker.run import Interrupt, Run
+from heeler.worker.travelling import Travelling
 
 __all__ = ["Ending"]
 
@@ -32,7 +35,8 @@ class Ending:
     """Lives on the task loop. Every run ends here, once.
 
     `settle` takes the settlement of each run that ended; `on_ended` the run itself, whose slot is free again; `drop`
-    tells the I/O thread of an end without a settlement.
+    tells the I/O thread of an end without a settlement. `travelling` knows what came with a job to follow it.
+    `witnessed`: somebody is told afterwards how runs ended.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Ending:
         *,
         settle: Callable[[Settlement], None],
         drop: Callable[[], None],
+        travelling: Travelling,
+        witnessed: bool = False,
     ) -> None:
         self._time = clock.time
         self._random = clock.random
@@ -50,6 +56,11 @@ class Ending:
         self._worker_id = worker_id
         self._settle = settle
         self._drop = drop
+        self._travelling = travelling
+        self._monotonic = clock.monotonic
+        self._witnessed = witnessed
+        self._log = JobLog(logger)
+        self._debug = logger.isEnabledFor(logging.DEBUG)
         self.on_ended: Callable[[Run], None] = lambda run: None
 
     def returned(self, run: Run, value: Any) -> None:
@@ -133,7 +144,15 @@ class Ending:
         else:
             if type(outcome) is not Returned and run.chance == 0.0:
                 run.chance = self._random()
-            self._settle(decide(outcome, self._facts(run)))
+            if type(outcome) is Returned and run.delivery.envelope.place:
+                outcome = self._travel_on(run, outcome)
+            if self._witnessed:
+                run.outcome = outcome
+                run.ended_mono = self._monotonic()
+            settlement = decide(outcome, self._facts(run))
+            if self._debug or type(outcome) is not Returned:
+                self._log.ended(run, outcome, settlement)
+            self._settle(settlement)
         # These refer back to the run: without them it goes when its last user lets go of it.
         run.task = run.context = run.told = None
         self.on_ended(run)
@@ -152,6 +171,20 @@ class Ending:
             run.started_at,
             run.saved,
             run.follow_ups,
+            run.follow_latches,
             run.announced,
             run.chance,
+            partial(self._travelling.after_failure, run.delivery.envelope) if run.delivery.envelope.place else None,
         )
+
+    def _travel_on(self, run: Run, outcome: Returned) -> Outcome:
+        """Take up what travelled with the job and follows its success; what cannot be made of it is a failure."""
+        recipe = run.recipe
+        assert recipe is not None
+        value = outcome.value if outcome.value is not None else run.saved
+        try:
+            following = self._travelling.after_success(run.delivery.envelope, value, recipe.policy.content_type)
+        except Exception as error:
+            return Raised(self.record(run, error))
+        run.follow_ups = (*run.follow_ups, *following)
+        return outcome

@@ -11,6 +11,8 @@ from heeler.worker.decide import Facts, Policy, decide
 from heeler.worker.faults import Faults
 from heeler.worker.lease_keeper import LeaseKeeper
 from heeler.worker.outcome import Released
+from heeler.worker.placed_runs import PlacedRuns, has_place
+from heeler.worker.placing import Placing
 from heeler.worker.run import Run
 from heeler.worker.settler import Settler
 from heeler.worker.slots import PATIENCE, Slots
@@ -37,6 +39,7 @@ class Fetcher:
         keeper: LeaseKeeper,
         settler: Settler,
         unknown: UnknownTasks,
+        placed: PlacedRuns,
         clock: Clock,
         faults: Faults,
         *,
@@ -67,6 +70,7 @@ class Fetcher:
         self._sweep: asyncio.TimerHandle | None = None
         self._skipped: frozenset[str] = frozenset()
         self._strangers: set[asyncio.Task[None]] = set()
+        self._placing = Placing(placed, slots, settler, clock, faults, self._placed)
 
     def wake(self) -> None:
         """Something ended: there may be room."""
@@ -111,10 +115,18 @@ class Fetcher:
         if self._ready is not None:
             self._ready.cancel()
         await self._done.wait()
+        aside = self._placing.stop()
+        self._slots.give_back(len(aside))
+        self.give_back([(run, 0.0) for run in aside])
         try:
             await self._subscription.quiet()
         except Exception as error:  # what the broker keeps for us comes back when its leases run out
             self._faults.failed("quiet", error)
+
+    def _placed(self) -> None:
+        """Something came in line, or ended."""
+        self._ring()
+        self._wake.set()
 
     def give_back(self, runs: list[tuple[Run, float]]) -> None:
         """Release deliveries that have not begun; nobody is charged."""
@@ -132,13 +144,20 @@ class Fetcher:
         """Wait until the broker has work; False if there is something else to look at first."""
         if self._slots.in_hand == 0:
             self._slots.rest()
-        self._ready = self._loop.create_task(self._subscription.ready(), name="heeler-ready")
+        self._ready = ready = self._loop.create_task(self._subscription.ready(), name="heeler-ready")
         woken = self._loop.create_task(self._wake.wait()) if self._skipped else None
         try:
-            await asyncio.wait([task for task in (self._ready, woken) if task], return_when=asyncio.FIRST_COMPLETED)
+            if woken is not None:
+                await asyncio.wait((ready, woken), return_when=asyncio.FIRST_COMPLETED)
+            else:  # the usual case, without the turn of the loop that `wait` takes
+                await ready
             if self._quiet or not self._ready.done() or self._ready.cancelled():
                 return False
             self._ready.result()
+        except asyncio.CancelledError:
+            if self._quiet and ready.cancelled():
+                return False
+            raise
         except Exception as error:
             await self._rest(self._faults.failed("fetch", error))
             return False
@@ -179,7 +198,11 @@ class Fetcher:
             task = self._loop.create_task(self._settle_strangers(strangers), name="heeler-unknown-tasks")
             self._strangers.add(task)
             task.add_done_callback(self._strangers_settled)
-        self._slots.took(runs, room, now)
+        aside = [run for run in runs if has_place(run)]
+        if aside:
+            runs = [run for run in runs if not has_place(run)]
+            self._placing.add(aside)
+        self._slots.took(runs, room, now, len(aside))
         self._ring()
         if self._sweep is None:
             self._sweep = self._loop.call_later(PATIENCE, self._give_back_stale)
@@ -218,5 +241,6 @@ class Fetcher:
     def close(self) -> None:
         if self._sweep is not None:
             self._sweep.cancel()
+        self._placing.stop()
         for task in self._strangers:
             task.cancel()

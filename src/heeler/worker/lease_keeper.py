@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from heeler.clock import Clock
 from heeler.contracts import Broker
@@ -26,7 +26,8 @@ class LeaseKeeper:
     """Lives on the I/O thread.
 
     `on_interrupt` is told which runs to end and why, `on_marked` which runs may start now, both on this thread.
-    `ping` asks the task loop for a sign of life; the answer is a call of `pulse`.
+    `ping` asks the task loop for a sign of life; the answer is a call of `pulse`. `on_renewed` gets all that the broker
+    has answered, before the runs learn of it. `cancelled` finds out which of some scopes of workflows are cancelled.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class LeaseKeeper:
         on_interrupt: Callable[[Run, Interrupt], None],
         on_marked: Callable[[list[Run]], None],
         ping: Callable[[], None],
+        on_renewed: Callable[[list[Renewal], list[Run]], None] = lambda renewals, runs: None,
+        cancelled: Callable[[Sequence[str]], Awaitable[frozenset[str]]] | None = None,
         max_block: float = MAX_BLOCK,
     ) -> None:
         self._broker = broker
@@ -52,6 +55,8 @@ class LeaseKeeper:
         self._on_interrupt = on_interrupt
         self._on_marked = on_marked
         self._ping = ping
+        self._on_renewed = on_renewed
+        self._cancelled = cancelled
         self._max_block = max_block
         self._held: dict[str, Run] = {}
         self._marking: list[Run] = []
@@ -100,7 +105,14 @@ class LeaseKeeper:
 
     def ask(self, ids: Iterable[str]) -> None:
         """Renew these at once, because somebody says they are cancelled."""
-        self._asked.update(self._held.keys() & ids)
+        asked = tuple(ids)
+        self._asked.update(self._held.keys() & asked)
+        # An id may be that of a workflow; those of its scopes begin with it.
+        self._asked.update(
+            job
+            for job, run in self._held.items()
+            if (scope := run.delivery.envelope.scope) is not None and scope.startswith(asked)
+        )
         if self._asked:
             self._look_at(self._clock.monotonic())
 
@@ -110,6 +122,16 @@ class LeaseKeeper:
 
     def held_runs(self) -> list[Run]:
         return list(self._held.values())
+
+    def run_of(self, delivery: Delivery) -> Run | None:
+        """The run of this very delivery, as long as its lease is kept."""
+        run = self._held.get(delivery.receipt.id)
+        return run if run is not None and run.delivery is delivery else None
+
+    def overdue(self, now: float) -> float:
+        """How many seconds ago the first of the leases ran out that should have been renewed; 0 if none did."""
+        kept = [run.renewed_at for run in self._held.values() if now < run.renew_until]
+        return max(0.0, now - min(kept) - self._lease) if kept else 0.0
 
     def forget(self, run: Run) -> None:
         """Its lease is somebody else's."""
@@ -166,6 +188,7 @@ class LeaseKeeper:
         """When to look again: soon while something young runs, else when leases need it."""
         if not self._held:
             self._renew_at = math.inf
+            self._faults.gave_way("extend")
             return
         young = any(not run.announced and not run.ended for run in self._held.values())
         self._look_at(min(self._renew_at, now + ANNOUNCED_AFTER) if young else self._renew_at)
@@ -232,6 +255,7 @@ class LeaseKeeper:
             self._look_at(self._clock.monotonic())
             return False
         self._faults.recovered("extend")
+        self._on_renewed(renewals, runs)
         now = self._clock.monotonic()
         for renewal, run in zip(renewals, runs, strict=True):
             job = run.delivery.receipt.id
@@ -246,7 +270,23 @@ class LeaseKeeper:
             run.announced = run.announced or renewal.report is not None
             if job in answer.cancelled and not run.ended:
                 self._on_interrupt(run, Interrupt.CANCELLED)
+        await self._look_for_cancelled_scopes(runs)
         return True
+
+    async def _look_for_cancelled_scopes(self, runs: list[Run]) -> None:
+        scoped = [run for run in runs if run.delivery.envelope.scope is not None and not run.ended]
+        if not scoped or self._cancelled is None:
+            return
+        scopes = list(dict.fromkeys(run.delivery.envelope.scope or "" for run in scoped))
+        try:
+            cancelled = await self._cancelled(scopes)
+        except Exception as error:  # the next renewal asks again
+            self._faults.failed("workflows", error)
+            return
+        self._faults.recovered("workflows")
+        for run in scoped:
+            if run.delivery.envelope.scope in cancelled and not run.ended:
+                self._on_interrupt(run, Interrupt.CANCELLED)
 
     def _listen_for_pulse(self, now: float) -> None:
         if self._pinged_at is None:

@@ -10,22 +10,28 @@ from typing import Any
 
 from heeler.task_context import running_context
 
-__all__ = ["tagged_records"]
+__all__ = ["tag_records", "tagged_records"]
 
 _lock = threading.Lock()
 _users = 0
 _before: Callable[..., logging.LogRecord] = logging.LogRecord
 
 
-@contextmanager
-def tagged_records() -> Iterator[None]:
-    """Give all records the attributes `task_id`, `task_name` and `task_attempt` (empty outside a task) meanwhile."""
+def tag_records() -> None:
+    """Do so from now on."""
     global _users, _before
     with _lock:
         if _users == 0:
             _before = logging.getLogRecordFactory()
             logging.setLogRecordFactory(_tagged)
         _users += 1
+
+
+@contextmanager
+def tagged_records() -> Iterator[None]:
+    """Give all records the attributes `task_id`, `task_name` and `task_attempt` (empty outside a task) meanwhile."""
+    global _users
+    tag_records()
     try:
         yield
     finally:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from heeler.model import ErrorRecord
+from heeler.model import Envelope, ErrorRecord
 
 __all__ = [
     "Cancelled",
     "Crashed",
     "Expired",
     "Outcome",
+    "PassedOn",
     "Raised",
     "RejectedByTask",
     "Released",
     "RetryRequested",
     "Returned",
+    "Skipped",
+    "Unfinished",
     "Unknown",
     "Unreadable",
 ]
@@ -81,6 +84,23 @@ class Unknown(msgspec.Struct, frozen=True, gc=False):
     elsewhere: bool
 
 
+class Skipped(msgspec.Struct, frozen=True, gc=False):
+    """Something in its workflow failed before it could start."""
+
+
+class PassedOn(msgspec.Struct, frozen=True):
+    """A relay did its part: these jobs follow. `skipped_by`: what it stands for was not run, because of that job."""
+
+    jobs: tuple[Envelope, ...]
+    skipped_by: str | None = None
+
+
+class Unfinished(msgspec.Struct, frozen=True, gc=False):
+    """A workflow has not been sent to its end. `look_again` is in how many seconds to look; None: it never will be."""
+
+    look_again: float | None
+
+
 Outcome = (
     Returned
     | Raised
@@ -92,4 +112,7 @@ Outcome = (
     | Crashed
     | Unreadable
     | Unknown
+    | Skipped
+    | PassedOn
+    | Unfinished
 )

@@ -32,7 +32,7 @@ class Recipe(msgspec.Struct, eq=False, frozen=True, kw_only=True):
     function: Callable[..., Any]
     decode: Callable[[bytes, TypedCodec, bool], tuple[tuple[Any, ...], dict[str, Any]]]
     codec: TypedCodec  # of the arguments
-    encode: Callable[[Any, TypedCodec], bytes]
+    encode: Callable[..., bytes]  # ReturnType.encode
     result_codec: TypedCodec
     policy: Policy
     timeout: float | None

@@ -5,16 +5,12 @@ from __future__ import annotations
 from heeler.error_records import rebuild_error
 from heeler.errors import InvalidArguments, Reject, RetryLater, TaskFailed, WorkerCrashed
 from heeler.worker.outcome import (
-    Cancelled,
     Crashed,
-    Expired,
     Outcome,
     Raised,
     RejectedByTask,
-    Released,
     RetryRequested,
     Returned,
-    Unknown,
     Unreadable,
 )
 from heeler.worker.remote_messages import (
@@ -34,6 +30,7 @@ def outcome_of_reply(run: Run, data: bytes) -> Outcome:
     reply = parse_reply(data)
     if isinstance(reply, RemoteReturned):
         run.follow_ups = reply.follow_ups
+        run.follow_latches = reply.follow_latches
         return Returned(reply.value)
     if isinstance(reply, RemoteRaised):
         return Raised(reply.error)
@@ -60,5 +57,5 @@ def error_of(outcome: Outcome) -> Exception:
             return WorkerCrashed(f"the process that ran the job died ({how})")
         case Unreadable(error):
             return InvalidArguments(error.message)
-        case Returned() | Cancelled() | Released() | Expired() | Unknown():
+        case _:
             raise TypeError(f"{type(outcome).__name__} is not an error of a run")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from heeler.model import Envelope, ErrorRecord, Message, RunInfo
+from heeler.arguments import Mend
+from heeler.model import Envelope, ErrorRecord, Latch, Message, RunInfo
 from heeler.task_spec import TaskSpec
 
 __all__ = [
@@ -41,6 +42,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     bound: bool
     defined_in: str
     soft_timeout: float | None = None
+    mends: tuple[Mend, ...] = ()
 
 
 class RemoteReturned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
@@ -48,6 +50,7 @@ class RemoteReturned(msgspec.Struct, frozen=True, array_like=True, tag="returned
 
     value: bytes | None
     follow_ups: tuple[Envelope, ...] = ()
+    follow_latches: tuple[Latch, ...] = ()
 
 
 class RemoteRaised(msgspec.Struct, frozen=True, array_like=True, tag="raised"):
@@ -107,6 +110,7 @@ def order_for(
     info: RunInfo,
     *,
     soft_timeout: float | None = None,
+    mends: tuple[Mend, ...] = (),
 ) -> bytes:
     """The `Call.order` of a run of a task that a child can import (`spec.importable`)."""
     assert spec.defined_in is not None
@@ -118,6 +122,7 @@ def order_for(
             bound=message.bound,
             defined_in=spec.defined_in,
             soft_timeout=soft_timeout,
+            mends=mends,
         )
     )
 

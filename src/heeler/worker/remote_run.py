@@ -19,11 +19,12 @@ from heeler.contracts import CallChannel, TypedCodec
 from heeler.error_records import record_error
 from heeler.errors import ConfigurationError, HeelerError, InvalidArguments, Reject, Rejected, RetryLater
 from heeler.hooks import Hooks
-from heeler.model import Envelope, ErrorRecord, Message
+from heeler.model import Envelope, ErrorRecord, Latch, Message, Publication
 from heeler.registry import find_task
 from heeler.task import Task
 from heeler.task_context import TaskContext, running_context
 from heeler.task_spec import TaskHome, TaskSpec
+from heeler.worker.log_records import tag_records
 from heeler.worker.remote_messages import (
     CANCEL,
     Order,
@@ -53,6 +54,7 @@ class _Child:
 
     def __init__(self, channel: CallChannel) -> None:
         self.runner = asyncio.Runner()
+        tag_records()
         self._states: dict[Hooks, SimpleNamespace] = {}
         channel.at_end(self.close)
 
@@ -87,6 +89,7 @@ class _RunChannel:
         self._cancelled = False
         self._over = False
         self._follow_ups: list[Envelope] = []
+        self._follow_latches: list[Latch] = []
 
     @property
     def cancelled(self) -> bool:
@@ -104,18 +107,19 @@ class _RunChannel:
 
     def save(self, value: Any) -> None:
         self._check_open()
-        self._saved = self._spec.returns.encode(value, self._spec.codec)
+        self._saved = self._spec.returns.encode(value, self._spec.codec, "saved")
         self._channel.send(encode(RemoteSaved(self._saved)))
 
-    def follow_up(self, envelope: Envelope) -> None:
+    def follow_up(self, publication: Publication) -> None:
         self._check_open()
-        self._follow_ups.append(envelope)
+        self._follow_ups += publication.envelopes
+        self._follow_latches += publication.latches
 
-    def close(self) -> tuple[Envelope, ...]:
+    def close(self) -> tuple[tuple[Envelope, ...], tuple[Latch, ...]]:
         """The run is over; what is to follow if it succeeded."""
         self._over = True
         self._reports.flush()
-        return tuple(self._follow_ups)
+        return tuple(self._follow_ups), tuple(self._follow_latches)
 
     def _check_open(self) -> None:
         if self._over:
@@ -145,16 +149,17 @@ def _run(child: _Child, order: Order, channel: CallChannel) -> RemoteReply:
     try:
         run_channel = _RunChannel(channel, order, spec)
         context = TaskContext(order.info, run_channel, state)
-        args, kwargs = spec.prepare_call(_message(order), _codec(order, spec, home), context)
+        args, kwargs = spec.prepare_call(_message(order), _codec(order, spec, home), context, order.mends)
     except (InvalidArguments, LookupError) as error:
         return RemoteUnreadable(_record(error, order))
     running_context.set(context)
     try:
+        for hook in home.in_child:
+            hook(context)
         value = _call(child.runner, spec, args, kwargs, order.soft_timeout)
-        return RemoteReturned(
-            value=None if value is None else spec.returns.encode(value, spec.codec),
-            follow_ups=run_channel.close(),
-        )
+        encoded = None if value is None else spec.returns.encode(value, spec.codec)
+        follow_ups, follow_latches = run_channel.close()
+        return RemoteReturned(value=encoded, follow_ups=follow_ups, follow_latches=follow_latches)
     except RetryLater as signal:
         return RemoteRetryLater(signal.after, signal.count, _record(signal, order))
     except Reject as signal:

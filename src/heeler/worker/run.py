@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from heeler.model import Delivery, Envelope, Message
+from heeler.model import Delivery, Envelope, Latch, Message
 
 if TYPE_CHECKING:
     from heeler.contracts import Executor, Finished
+    from heeler.worker.completing import Completed
     from heeler.worker.outcome import Outcome
     from heeler.worker.recipe import Recipe
     from heeler.worker.steering import Steered
@@ -38,6 +39,7 @@ class Run(msgspec.Struct, eq=False):
 
     delivery: Delivery
     fetched_at: float  # monotonic
+    waits_since: float | None = None  # monotonic; since when it is in line, where that was not at once
     renewed_at: float = 0.0
     renew_until: float = math.inf  # monotonic; its timeout and grace after its start
     recipe: Recipe | None = None
@@ -45,6 +47,7 @@ class Run(msgspec.Struct, eq=False):
     begun: bool = False  # it has a slot
     alone: bool = False  # it is a suspect, so it runs by itself
     started_at: float | None = None  # epoch seconds
+    completed: Completed | None = None  # what its body is with the results of others in it
     started_mono: float = 0.0
     over: bool = False  # its function has ended; callbacks may still run
     ended: bool = False  # its outcome is known, or nobody wants to know it
@@ -57,6 +60,7 @@ class Run(msgspec.Struct, eq=False):
     message: str | None = None
     saved: bytes | None = None
     follow_ups: tuple[Envelope, ...] = ()
+    follow_latches: tuple[Latch, ...] = ()
     chance: float = 0.0  # drawn once, so that all that is decided about it agrees
     arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     context: Any = None
@@ -65,4 +69,7 @@ class Run(msgspec.Struct, eq=False):
     executor: Executor | None = None
     call_id: str = ""
     waiter: asyncio.Future[Finished] | None = None
+    carried: dict[str, str] | None = None  # headers that middleware gives it on its way to a child
+    outcome: Outcome | None = None  # kept where somebody is told of ended runs
+    ended_mono: float = 0.0
     told: tuple[BaseException, Outcome] | None = None  # what a child said, as an exception and as it is

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from heeler.errors import HeelerError
-from heeler.model import Envelope, RunInfo
+from heeler.model import Publication, RunInfo
 from heeler.task_context import TaskContext
 from heeler.worker.decide import read_note
 from heeler.worker.run import Run
@@ -41,7 +41,7 @@ def describe_run(run: Run, worker_id: str, now: float) -> RunInfo:
         crashes=delivery.crashes,
         deadline=None if recipe.timeout is None else started_at + recipe.timeout,
         enqueued_at=envelope.enqueued_at,
-        headers=envelope.headers,
+        headers={**envelope.headers, **run.carried} if run.carried else envelope.headers,
         previous_error=note.errors[-1] if note.errors else None,
         worker_id=worker_id,
         saved=note.saved,
@@ -59,6 +59,9 @@ class RunContext(TaskContext):
         self._facts: RunInfo | None = None
         self.state = voice.state
 
+    def carry(self, headers: Mapping[str, str]) -> None:
+        self.run.carried = {**(self.run.carried or {}), **headers}
+
     # What TaskContext keeps in slots is worked out at the first look.
 
     @property
@@ -67,10 +70,13 @@ class RunContext(TaskContext):
 
     @property
     def _info(self) -> RunInfo:  # type: ignore[override]
-        if self._facts is None:
-            started_at = self.run.started_at
-            assert started_at is not None
-            self._facts = describe_run(self.run, self._voice.worker_id, started_at)
+        if self._facts is not None:
+            return self._facts
+        run = self.run
+        started_at = run.started_at
+        if started_at is None:  # somebody logs while its arguments are decoded
+            return describe_run(run, self._voice.worker_id, run.delivery.leased_at)
+        self._facts = describe_run(run, self._voice.worker_id, started_at)
         return self._facts
 
 
@@ -105,12 +111,13 @@ class LiveChannel:
     def save(self, value: Any) -> None:
         run = self._open("save")
         assert run.recipe is not None
-        run.saved = run.recipe.encode(value, run.recipe.result_codec)
+        run.saved = run.recipe.encode(value, run.recipe.result_codec, "saved")
         self._voice.heard(run)
 
-    def follow_up(self, envelope: Envelope) -> None:
+    def follow_up(self, publication: Publication) -> None:
         run = self._open("enqueue")
-        run.follow_ups = (*run.follow_ups, envelope)
+        run.follow_ups = (*run.follow_ups, *publication.envelopes)
+        run.follow_latches = (*run.follow_latches, *publication.latches)
 
     def _open(self, verb: str) -> Run:
         run = self._run

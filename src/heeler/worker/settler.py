@@ -27,7 +27,8 @@ class Settler:
     """Lives on the I/O thread.
 
     `idle` says whether nothing else runs, so that waiting for company would be in vain. `on_answered` is told of
-    the settlements that are done with: accepted, or refused because the lease was lost.
+    the settlements that are done with: accepted, or refused because the lease was lost; `on_settled` before that of
+    all answers, and when they were asked for.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Settler:
         *,
         idle: Callable[[], bool],
         on_answered: Callable[[list[Settlement]], None],
+        on_settled: Callable[[list[Settlement], list[SettleResult], float], None] | None = None,
     ) -> None:
         self._broker = broker
         self._clock = clock
@@ -46,6 +48,7 @@ class Settler:
         self._logger = logger
         self._idle = idle
         self._on_answered = on_answered
+        self._on_settled = on_settled
         self._loop = asyncio.get_running_loop()
         self._session = f"{os.getpid()}-{new_id()}"
         self._calls = 0
@@ -100,8 +103,11 @@ class Settler:
             while self._waiting:
                 batch = self._cut()
                 self._in_flight = len(batch)
+                began = self._clock.time()
                 answers = await self._settle(batch)
                 self._in_flight = 0
+                if self._on_settled is not None:
+                    self._on_settled(batch, answers, began)
                 self._take_in(batch, answers)
         finally:
             self._sender = None

@@ -54,7 +54,7 @@ class Shutdown:
 
     def __init__(
         self,
-        name: str,
+        label: str,
         request: StopRequest,
         slots: Slots,
         fetcher: Fetcher,
@@ -67,7 +67,7 @@ class Shutdown:
         stop_starting: Callable[[], None],
         interrupt: Callable[[Run, Interrupt], None],
     ) -> None:
-        self._name = name
+        self._label = label
         self._request = request
         self._slots = slots
         self._fetcher = fetcher
@@ -91,18 +91,18 @@ class Shutdown:
         running = self._slots.in_hand
         if running:
             self._logger.info(
-                "worker %s: stopping; %d running, waiting up to %g s for them", self._name, running, self._request.grace
+                "%s: stopping; %d running, waiting up to %g s for them", self._label, running, self._request.grace
             )
             await self._wait_for_runs()
         else:
-            self._logger.info("worker %s: stopping; nothing runs", self._name)
+            self._logger.info("%s: stopping; nothing runs", self._label)
         if self._slots.in_hand:
             await self._give_back_runs()
         if not await self._settler.drain(LAST_SETTLEMENTS):
             self._logger.warning(
-                "worker %s: the broker could not be told how %s ended; what it does not know of runs again when its "
+                "%s: the broker could not be told how %s ended; what it does not know of runs again when its "
                 "lease runs out",
-                self._name,
+                self._label,
                 _jobs(self._settler.unsettled),
             )
 
@@ -112,7 +112,7 @@ class Shutdown:
         unstarted = self._slots.take_unstarted()
         self._fetcher.give_back([(run, 0.0) for run in unstarted])
         if unstarted:
-            self._logger.info("worker %s: gave back %s not started", self._name, _jobs(len(unstarted)))
+            self._logger.info("%s: gave back %s not started", self._label, _jobs(len(unstarted)))
 
     async def _wait_for_runs(self) -> None:
         """Until all have ended, the grace is over, or somebody is in haste."""
@@ -137,7 +137,7 @@ class Shutdown:
             self._fetcher.give_back([(run, 0.0) for run in self._slots.take_unstarted()])
 
     async def _give_back_runs(self) -> None:
-        self._logger.info("worker %s: giving back %s still running", self._name, _jobs(self._slots.in_hand))
+        self._logger.info("%s: giving back %s still running", self._label, _jobs(self._slots.in_hand))
         for run in self._keeper.held_runs():
             if not run.ended:
                 self._interrupt(run, Interrupt.RELEASED)

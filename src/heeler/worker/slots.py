@@ -67,17 +67,33 @@ class Slots:
         """How many bytes of bodies to fetch at most."""
         return max(1, READ_AHEAD_BYTES - int(len(self.line) * self._body_bytes))
 
-    def took(self, runs: list[Run], asked: int, now: float) -> None:
-        """A fetch for `asked` jobs brought these: count them, put them in line, and set the next read-ahead."""
+    def took(self, runs: list[Run], asked: int, now: float, aside: int = 0) -> None:
+        """A fetch for `asked` jobs brought these: count them, put them in line, and set the next read-ahead.
+
+        `aside` more came that are in hand, and not in line yet: they come by `ready`, or not at all by `give_back`.
+        """
+        self._fetched += aside
         if not runs:
+            if aside:
+                self._measure(now)
+                self._set_read_ahead(aside, asked)
             return
         self._fetched += len(runs)
         self._body_bytes = sum([len(run.delivery.envelope.body) for run in runs]) / len(runs)
         self._measure(now)
-        # Only while the line ran short of what was asked is more worth asking for.
-        wanted = max(self.concurrency, 2 * self.read_ahead) if len(runs) >= asked else self.read_ahead
-        self.read_ahead = min(wanted, int(self._rate * READ_AHEAD_SECONDS))
+        self._set_read_ahead(len(runs) + aside, asked)
         self.line.extend(runs)
+
+    def ready(self, runs: list[Run], now: float) -> None:
+        """These were aside, and are in line now."""
+        for run in runs:
+            run.waits_since = now
+        self.line.extend(runs)
+
+    def _set_read_ahead(self, came: int, asked: int) -> None:
+        # Only while the line ran short of what was asked is more worth asking for.
+        wanted = max(self.concurrency, 2 * self.read_ahead) if came >= asked else self.read_ahead
+        self.read_ahead = min(wanted, int(self._rate * READ_AHEAD_SECONDS))
 
     def rest(self) -> None:
         """There is nothing to do: the time until the next job says nothing about how fast jobs end."""
@@ -127,6 +143,7 @@ class Slots:
 def _oldest(waiting: deque[Run]) -> float:
     """When the first in line was fetched. The other thread may pop it while we look."""
     try:
-        return waiting[0].fetched_at
+        first = waiting[0]
+        return first.fetched_at if first.waits_since is None else first.waits_since
     except IndexError:
         return float("inf")

@@ -12,7 +12,7 @@ from heeler.codecs import Codecs
 from heeler.contracts import WireFormat
 from heeler.executors import ProcessExecutor
 from heeler.io_thread import Handoff
-from heeler.middleware import compose_run
+from heeler.middleware import compose_run, hooks_called
 from heeler.worker.beginning import Beginning
 from heeler.worker.call_maker import CallMaker
 from heeler.worker.calls import Calls
@@ -25,6 +25,7 @@ from heeler.worker.run_context import Voice
 from heeler.worker.runner import Runner
 from heeler.worker.slots import Slots
 from heeler.worker.starter import Starter
+from heeler.worker.travelling import Travelling
 from heeler.worker.wrapped_runs import WrappedRuns
 
 __all__ = ["TaskSide"]
@@ -54,9 +55,19 @@ class TaskSide:
         around = compose_run(middleware, _nothing)
         recipes = Recipes(profile.tasks, codecs, formats, wrapped=around is not _nothing)
         self._calls = calls = Calls(profile.concurrency, pool, logger)
-        ending = Ending(clock, logger, profile.id, settle=io_side.settlements.put, drop=io_side.drop)
+        ending = Ending(
+            clock,
+            logger,
+            profile.id,
+            settle=io_side.settlements.put,
+            drop=io_side.drop,
+            travelling=Travelling(codecs, formats, profile.tasks),
+            witnessed=bool(hooks_called("on_settled", middleware)),
+        )
         self._interrupter = Interrupter(calls, ending, clock, logger, on_worn_out)
-        beginning = Beginning(clock, self._interrupter.deadlines, voice, profile.grace)
+        beginning = Beginning(
+            clock, self._interrupter.deadlines, voice, profile.grace, hooks_called("on_started", middleware)
+        )
         maker = CallMaker(recipes, calls, clock, profile.id)
         wrapped = WrappedRuns(
             maker, calls, beginning, ending, logger, voice, wrap=lambda call: compose_run(middleware, call)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from heeler.clock import Clock
 from heeler.contracts import Broker
-from heeler.model import Settlement
+from heeler.model import RELAY_TASK, Settlement
 from heeler.worker.decide import Facts, Policy, decide
 from heeler.worker.outcome import Unknown
 from heeler.worker.run import Run
+from heeler.worker.travelling import Travelling
 
 __all__ = ["UnknownTasks"]
 
@@ -21,11 +23,14 @@ _NO_POLICY = Policy()
 class UnknownTasks:
     """Lives on the I/O thread. Remembers for a second which tasks other live workers have announced."""
 
-    def __init__(self, broker: Broker, clock: Clock, tasks: Mapping[str, Any], worker_id: str) -> None:
+    def __init__(
+        self, broker: Broker, clock: Clock, tasks: Mapping[str, Any], worker_id: str, *, travelling: Travelling
+    ) -> None:
         self._broker = broker
         self._clock = clock
         self._tasks = tasks
         self._worker_id = worker_id
+        self._travelling = travelling
         self._known: set[str] = set()
         self._elsewhere: frozenset[str] = frozenset()
         self._met: frozenset[str] = frozenset()
@@ -37,6 +42,7 @@ class UnknownTasks:
         if known.issuperset([run.delivery.envelope.task for run in runs]):
             return runs, []
         known.update(name for name, task in self._tasks.items() if task.spec.function is not None)
+        known.add(RELAY_TASK)
         here = [run for run in runs if run.delivery.envelope.task in known]
         return here, [run for run in runs if run.delivery.envelope.task not in known]
 
@@ -49,14 +55,21 @@ class UnknownTasks:
     async def settle(self, runs: list[Run]) -> list[Settlement]:
         """The settlements of jobs of unknown tasks. Raises BrokerUnavailable."""
         await self._look()
-        known = tuple(sorted(self._known))
+        known = tuple(sorted(self._known - {RELAY_TASK}))
         settlements = []
         for run in runs:
             task = run.delivery.envelope.task
             elsewhere = task in self._elsewhere
             if elsewhere:
                 self._met |= {task}
-            facts = Facts(run.delivery, _NO_POLICY, self._worker_id, self._clock.time(), chance=self._clock.random())
+            facts = Facts(
+                run.delivery,
+                _NO_POLICY,
+                self._worker_id,
+                self._clock.time(),
+                chance=self._clock.random(),
+                on_failure=partial(self._travelling.after_failure, run.delivery.envelope),
+            )
             settlements.append(decide(Unknown(known, elsewhere), facts))
         return settlements
 

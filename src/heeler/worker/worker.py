@@ -11,8 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any, Self
 
@@ -21,17 +20,21 @@ from heeler.codecs import Codecs
 from heeler.connections import Connections
 from heeler.contracts import QueueShare, WireFormat
 from heeler.errors import HeelerError
+from heeler.event_teller import EventTeller
 from heeler.executors import ProcessExecutor
 from heeler.hooks import Hooks
-from heeler.middleware import all_ready, report_error
-from heeler.model import WorkerPresence
+from heeler.logs import for_children
+from heeler.middleware import all_ready, hooks_called, report_error
 from heeler.worker.children import EXIT_RECYCLE, STOP_SIGNALS
+from heeler.worker.health_door import HealthDoor, HealthPlace, MetricsSource
 from heeler.worker.interpreter import tuned_interpreter
-from heeler.worker.io_side import IoSide, Profile, WorkerState
+from heeler.worker.io_side import Beside, IoSide, Profile, WorkerState
+from heeler.worker.label import label_of
 from heeler.worker.log_records import tagged_records
 from heeler.worker.remote_run import ENTRY_POINT
 from heeler.worker.slots import Slots
 from heeler.worker.task_side import TaskSide
+from heeler.worker.vitals import Vitals, WorkerHealth
 
 __all__ = ["Worker"]
 
@@ -53,6 +56,7 @@ class Worker:
         *,
         name: str,
         connections: Connections,
+        teller: EventTeller,
         tasks: Mapping[str, Any],
         queues: Sequence[QueueShare],
         concurrency: int = 20,
@@ -66,13 +70,21 @@ class Worker:
         burst: bool = False,
         max_jobs_per_child: int | None = None,
         imports: Sequence[str] = (),
+        beside: Callable[[], Beside] | None = None,
+        health: HealthPlace | None = None,
+        metrics: Callable[[Worker], MetricsSource | None] | None = None,
         on_stopped: Callable[[Worker], None] | None = None,
     ) -> None:
         self.name = name
+        self._label = label_of(name)
         self.id = f"{name}@{socket.gethostname()}:{os.getpid()}:{new_id()[-6:]}"
         self.state: WorkerState = "new"
-        self.exit_code = 0
+        self.health = health or HealthPlace()
+        """Where it tells how it is; may be replaced before it starts."""
+        self.health_port: int | None = None
+        """The port where it does so, once it has started."""
         self._connections = connections
+        self._teller = teller
         self._clock = connections.clock
         self._profile = Profile(
             id=self.id,
@@ -91,11 +103,15 @@ class Worker:
         self._logger = (logger or logging.getLogger("heeler")).getChild("worker")
         self._max_jobs_per_child = max_jobs_per_child
         self._imports = tuple(imports)
+        self._beside = beside
         self._on_stopped = on_stopped
         self._slots = Slots(concurrency)
-        self._started_at = 0.0
+        self._vitals: Vitals
+        self._find_metrics = metrics
         self._io_side: IoSide | None = None
         self._stop_asked = False
+        self._was_told = False  # to stop, by somebody else than itself
+        self._recycles = False
         self._stop_grace: float | None = None
         self._owns_process = False
         self._worn_out = False
@@ -122,6 +138,11 @@ class Worker:
     @property
     def queues(self) -> tuple[str, ...]:
         return tuple(share.queue for share in self._profile.queues)
+
+    @property
+    def exit_code(self) -> int:
+        """That of a process that only works: one that is worn out asks for another, unless it was told to stop."""
+        return EXIT_RECYCLE if self._recycles and not self._was_told else 0
 
     # Starting and stopping
 
@@ -169,6 +190,10 @@ class Worker:
 
     def stop(self, grace: float | None = None) -> None:
         """Ask it to stop, from any thread; what runs gets `grace` seconds (default: the worker's). Harmless twice."""
+        self._was_told = True
+        self._ask_to_stop(grace)
+
+    def _ask_to_stop(self, grace: float | None) -> None:
         self._stop_asked = True
         self._stop_grace = grace
         side = self._io_side
@@ -216,7 +241,7 @@ class Worker:
 
     def _begin(self) -> None:
         if self.state != "new":
-            raise HeelerError(f"worker {self.name} has been started before; make another one")
+            raise HeelerError(f"{self._label} has been started before; make another one")
         self.state = "starting"
 
     async def _live(self, handle_signals: bool = False) -> None:
@@ -232,20 +257,30 @@ class Worker:
     def _failed(self, error: BaseException) -> None:
         """Said at once, because nobody may be waiting for this worker yet, while its jobs wait in vain."""
         self._fault = error
-        self._logger.error("worker %s: works no more: %s: %s", self.name, type(error).__name__, error)
+        self._logger.error("%s: works no more: %s: %s", self._label, type(error).__name__, error)
 
     async def _work(self) -> None:
-        self._started_at = self._clock.time()
         state = SimpleNamespace()
+        metrics = self._find_metrics(self) if self._find_metrics is not None and self.health.is_anywhere else None
+        if metrics is not None:
+            self._middleware += metrics.middleware
+        self._vitals = Vitals(
+            self.name, self._clock, self.health.patience, lambda: self._slots.running, lambda: self.state
+        )
         self._io_side = io_side = IoSide(
             self._profile,
             self._connections,
             self._slots,
             self._logger,
             on_error=self._report_error if self._middleware else None,
+            on_settled=hooks_called("on_settled", self._middleware),
+            teller=self._teller,
             may_fetch=self._may_fetch,
             on_state=self._enter_state,
-            presence=self._presence,
+            codecs=self._codecs,
+            formats=self._formats,
+            beside=self._beside,
+            vitals=self._vitals,
         )
         if self._stop_asked:
             self.stop(self._stop_grace)
@@ -263,14 +298,47 @@ class Worker:
             on_worn_out=self._wear_out,
         )
         try:
-            await self._hooks.run_startup(state)
-            try:
-                await self._wait_for(self._connections.io.submit(io_side.work(task_side)))
-            finally:
-                await task_side.close()
-                await self._hooks.run_shutdown(state, self._logger)
+            async with self._told_health(metrics):
+                await self._hooks.run_startup(state)
+                try:
+                    async with self._watched(task_side):
+                        await self._wait_for(self._connections.io.submit(io_side.work(task_side)))
+                finally:
+                    await task_side.close()
+                    await self._hooks.run_shutdown(state, self._logger)
         finally:
-            self._logger.info("worker %s: stopped", self.name)
+            self._logger.info("%s: stopped", self._label)
+
+    @contextlib.asynccontextmanager
+    async def _told_health(self, metrics: MetricsSource | None) -> AsyncIterator[None]:
+        """Meanwhile others can ask whether this worker is well, where that is wanted."""
+        if not self.health.is_anywhere:
+            yield
+            return
+        io = self._connections.io
+        door = HealthDoor(self.health, self._look, None if metrics is None else metrics.tell, self._logger)
+        self.health_port = await io.arun(door.open())
+        if self.health_port is not None:
+            self._logger.info("%s: health on port %d", self._label, self.health_port)
+        try:
+            yield
+        finally:
+            await io.arun(door.close())
+
+    async def _look(self) -> list[WorkerHealth]:
+        return [self._vitals.now()]
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, task_side: TaskSide) -> AsyncIterator[None]:
+        """Meanwhile the task loop is asked for signs of life, where somebody wants to know."""
+        if not self.health.is_anywhere:
+            yield
+            return
+        watching = self._connections.io.submit(self._vitals.watch(task_side.ping))
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     async def _wait_for(self, working: concurrent.futures.Future[None]) -> None:
         """Until the I/O side is done. A cancel of the caller is a wish to stop, a second one a wish for haste."""
@@ -297,7 +365,7 @@ class Worker:
         def watch() -> None:
             if event.wait(LEAVE_WITHIN):
                 return
-            self._logger.warning("worker %s: %s; leaving without it", self.name, obstacle)
+            self._logger.warning("%s: %s; leaving without it", self._label, obstacle)
             if not self._owns_process:
                 self._leave()
             else:
@@ -315,6 +383,7 @@ class Worker:
             return
 
         def on_signal(number: int, frame: FrameType | None) -> None:
+            self._was_told = True
             if self._io_side is None:
                 self._stop_asked = True
             else:
@@ -339,8 +408,8 @@ class Worker:
         if state == "running":
             profile = self._profile
             self._logger.info(
-                "worker %s: running; queues %s, up to %d jobs at once",
-                self.name,
+                "%s: running; queues %s, up to %d jobs at once",
+                self._label,
                 ", ".join(self.queues),
                 profile.concurrency,
             )
@@ -361,6 +430,7 @@ class Worker:
             ENTRY_POINT,
             imports=tuple(dict.fromkeys((*self._imports, *modules))),
             max_jobs_per_child=self._max_jobs_per_child,
+            setup=("heeler.logs:configure_child", logging_here) if (logging_here := for_children()) else None,
         )
 
     def _wear_out(self) -> None:
@@ -370,34 +440,19 @@ class Worker:
         self._worn_out = True
         if self._owns_process:
             self._logger.warning(
-                "worker %s: too many threads whose jobs timed out still go on; this process stops so that a new one "
+                "%s: too many threads whose jobs timed out still go on; this process stops so that a new one "
                 "can take over (exit code %d)",
-                self.name,
+                self._label,
                 EXIT_RECYCLE,
             )
-            self.exit_code = EXIT_RECYCLE
-            self.stop()
+            self._recycles = True
+            self._ask_to_stop(None)
         else:
             self._logger.warning(
-                "worker %s: too many threads whose jobs timed out still go on, and each keeps its memory; "
+                "%s: too many threads whose jobs timed out still go on, and each keeps its memory; "
                 "give those jobs timeouts of their own, or executor='process'",
-                self.name,
+                self._label,
             )
-
-    def _presence(self) -> WorkerPresence:
-        return WorkerPresence(
-            id=self.id,
-            name=self.name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            queues=self.queues,
-            tasks=tuple(name for name, task in self._profile.tasks.items() if task.spec.function is not None),
-            version=version("heeler"),
-            started_at=self._started_at,
-            concurrency=self._profile.concurrency,
-            state="quiet" if self.state in ("quiet", "stopping") else "running",
-            running=self._slots.running,
-        )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -150,6 +150,26 @@ async def test_a_child_that_dies_idle_is_replaced(pool: Pool) -> None:
     assert int(await pool.do("pid")) != pid
 
 
+async def test_a_call_that_an_idle_child_did_not_live_to_read_is_made_by_another(pool: Pool) -> None:
+    child = int(await pool.do("pid"))
+    os.kill(child, signal.SIGSTOP)
+    [id_] = pool.submit("pid")
+    os.kill(child, signal.SIGKILL)
+    finished = await pool.end_of(id_)
+    assert (finished.died, finished.error) == (None, None)
+    assert int(finished.value.decode()) != child
+
+
+async def test_a_call_that_was_read_or_signalled_is_charged(pool: Pool, gate: Gate) -> None:
+    child = int(await pool.do("pid"))
+    [id_] = pool.submit(f"meet {gate.path}")
+    await gate.arrival()
+    os.kill(child, signal.SIGSTOP)
+    pool.executor.signal(id_, b"a note that it never reads")
+    os.kill(child, signal.SIGKILL)
+    assert (await pool.end_of(id_)).died == "signal 9"
+
+
 async def test_a_killed_call_is_over_and_what_it_has_started_too(pool: Pool, gate: Gate) -> None:
     computing, starting = pool.submit(f"meet_and_compute {gate.path}", f"meet_and_start {gate.path}")
     pids = [(await gate.arrival())[0] for _ in range(2)]

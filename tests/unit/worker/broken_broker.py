@@ -14,10 +14,15 @@ class BrokenBroker(MemoryBroker):
         self.down: set[str] = set()
         self.lose_replies: set[str] = set()
         self.calls: list[str] = []
+        self.gives_up_after: int | None = None  # failed calls
 
     def check(self, verb: str) -> None:
         self.calls.append(verb)
         if verb in self.down:
+            if self.gives_up_after is not None:
+                self.gives_up_after -= 1
+                if self.gives_up_after <= 0:
+                    raise BrokerUnavailable("the cable is out for good", given_up=True)
             raise BrokerUnavailable("the cable is out")
 
     def reply(self, verb: str) -> None:
@@ -28,6 +33,10 @@ class BrokenBroker(MemoryBroker):
     async def open(self) -> None:
         self.check("open")
         await super().open()
+
+    def publish_blocking(self, publication):
+        self.check("publish")
+        return super().publish_blocking(publication)
 
     async def subscribe(self, queues, lease, worker_id=""):
         self.check("subscribe")

@@ -33,12 +33,28 @@ def work(number: int) -> int:
         return 0
     if what == "usage":
         return 2
+    if what == "gives up":
+        return 3
     while not asked:
         signal.pause()
     lives.write(f"{number} ended\\n")
     return 0
 
-sys.exit(Children(2, work, logging.getLogger("heeler")).run())
+def beside() -> int:
+    first = not os.path.exists(f"{sys.argv[2]}.0")
+    open(f"{sys.argv[2]}.0", "w").close()
+    if what == "beside is stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lives.write(f"0 {os.getpid()}\\n")
+    if what == "beside dies" and first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "beside cannot":
+        return 2
+    while True:
+        signal.pause()
+
+has_beside = what.startswith("beside")
+sys.exit(Children(2, work, logging.getLogger("heeler"), beside if has_beside else None).run())
 """
 
 
@@ -105,9 +121,32 @@ def test_when_all_children_have_done_their_work_the_parent_ends(run, tmp_path: P
     assert len(lives(tmp_path, 2)) == 2
 
 
-def test_a_child_that_cannot_work_stops_all(run, tmp_path: Path):
-    assert run("usage").wait(10) == 2
+@pytest.mark.parametrize(("what", "code"), [("usage", 2), ("gives up", 3)])
+def test_a_child_that_cannot_work_or_gives_up_the_broker_stops_all(run, tmp_path: Path, what: str, code: int):
+    assert run(what).wait(10) == code
     assert len(lives(tmp_path, 1)) <= 2
+
+
+@pytest.mark.parametrize("what", ["beside serves", "beside is stubborn"])
+def test_the_process_beside_the_workers_serves_until_they_have_ended(run, tmp_path: Path, what: str):
+    parent = run(what)
+    pids = {number: int(pid) for number, pid in lives(tmp_path, 3)}
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(20) == 0
+    assert sorted(number for number, said in lives(tmp_path, 5)[3:] if said == "ended") == ["1", "2"]
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+
+
+def test_the_process_beside_the_workers_is_replaced_when_it_dies(run, tmp_path: Path):
+    parent = run("beside dies")
+    assert sorted(number for number, _ in lives(tmp_path, 4)) == ["0", "0", "1", "2"]
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(20) == 0
+    assert "the process beside the workers ended (signal SIGKILL)" in parent.stderr.read()
+
+
+def test_when_the_process_beside_them_cannot_work_all_are_stopped(run, tmp_path: Path):
+    assert run("beside cannot").wait(20) == 2
 
 
 def test_children_do_not_outlive_a_parent_that_is_killed(run, tmp_path: Path):

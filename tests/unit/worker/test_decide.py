@@ -12,9 +12,11 @@ from heeler.model import (
     ErrorRecord,
     Member,
     Receipt,
+    ResultRecord,
     Retry,
     RunNote,
     TaskStatus,
+    expired_record,
 )
 from heeler.worker.decide import KEPT_ERRORS, UNKNOWN_TASK_TRIES, Facts, Policy, as_dead_letter, decide, read_note
 from heeler.worker.outcome import (
@@ -209,6 +211,18 @@ def test_an_expired_job_fails_without_a_dead_letter():
     settlement = decide(Expired(), facts(started_at=None))
     assert settlement.record.errors[-1].exception_class_path == "heeler.errors.Expired"
     assert (settlement.reason, settlement.attempts, settlement.record.worker_ids) == ("", 0, ())
+
+
+def test_an_expired_job_ended_at_its_moment_as_readers_saw_it_before():
+    delivery = a_delivery(attempts=1, expires_at=120.0)
+    settlement = decide(Expired(), facts(delivery, started_at=None))
+    assert settlement.record.finished_at == settlement.record.errors[-1].at == 120.0
+    seen = expired_record(ResultRecord(envelope=delivery.envelope, attempts=1), 120.0)
+    assert (seen.status, seen.finished_at, seen.errors) == (
+        settlement.record.status,
+        settlement.record.finished_at,
+        settlement.record.errors,
+    )
 
 
 def test_an_unknown_task_is_asked_for_with_growing_delays_and_then_given_up():

@@ -1,5 +1,6 @@
 """The broker goes away and comes back: nothing is dropped, and it is said once."""
 
+import asyncio
 import logging
 import threading
 
@@ -89,6 +90,120 @@ def test_a_start_without_a_broker_can_be_stopped(app: Heeler, broker: BrokenBrok
     assert worker.wait(5)
 
 
+def test_a_stop_does_not_wait_for_an_attempt_that_hangs(app: Heeler, broker: BrokenBroker):
+    trying = threading.Event()
+
+    async def hang() -> None:
+        trying.set()
+        await asyncio.Event().wait()
+
+    broker.open = hang
+    worker = app.worker()
+    worker.start()
+    assert trying.wait(5)
+    worker.stop()
+    assert worker.wait(5)
+
+
+def test_a_start_ends_with_the_error_when_the_broker_is_given_up(app: Heeler, broker: BrokenBroker):
+    broker.down = {"open"}
+    broker.gives_up_after = 3
+    with pytest.raises(BrokerUnavailable, match="the cable is out for good"):
+        app.worker().run()
+    assert broker.calls.count("open") == 3
+
+
+def test_a_worker_that_gives_the_broker_up_finishes_what_runs_and_ends_with_the_error(
+    app: Heeler, broker: BrokenBroker, caplog
+):
+    begun, enough, ended = threading.Event(), threading.Event(), threading.Event()
+
+    @app.task(name="hold")
+    def hold() -> None:
+        begun.set()
+        assert enough.wait(10)
+        ended.set()
+
+    hold.enqueue()
+    worker = app.worker(concurrency=2)
+    worker.start()
+    assert begun.wait(5)
+    broker.gives_up_after = 2
+    broker.down = {"fetch", "settle", "extend"}
+    hold.enqueue()  # wakes the fetcher
+    while worker.state == "running":
+        assert not worker.wait(0.01)
+    enough.set()
+    with pytest.raises(BrokerUnavailable, match="the cable is out for good"):
+        worker.wait(15)
+    assert ended.is_set()
+    assert "gives the broker up, and stops when what runs has ended" in caplog.text
+
+
+def test_a_worker_that_was_told_to_stop_does_so_in_order_although_the_broker_is_given_up(
+    app: Heeler, broker: BrokenBroker
+):
+    begun, enough = threading.Event(), threading.Event()
+
+    @app.task(name="hold")
+    def hold() -> None:
+        begun.set()
+        assert enough.wait(10)
+
+    hold.enqueue()
+    worker = app.worker(concurrency=1)
+    worker.start()
+    assert begun.wait(5)
+    worker.stop()
+    while worker.state == "running":
+        assert not worker.wait(0.01)
+    broker.gives_up_after = 1
+    broker.down = {"settle", "extend"}
+    enough.set()
+    assert worker.wait(15)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_burst_worker_ends_after_an_outage_that_only_its_leases_met(
+    app: Heeler, broker: BrokenBroker, comes_back: bool
+):
+    begun, enough, failed = threading.Event(), threading.Event(), threading.Event()
+    extend = broker.extend
+
+    async def watched(renewals, lease):
+        try:
+            return await extend(renewals, lease)
+        except BrokerUnavailable:
+            failed.set()
+            raise
+
+    broker.extend = watched
+
+    @app.task(name="hold")
+    def hold() -> None:
+        begun.set()
+        assert enough.wait(10)
+
+    result = hold.enqueue()
+    broker.down = {"extend"}
+    worker = app.worker(burst=True)
+    worker.start()
+    assert begun.wait(5)
+    assert failed.wait(5)  # by now the worker has fetched in vain
+    if comes_back:
+        settle = broker.settle
+
+        async def settle_and_come_back(settlements, call=None):
+            answers = await settle(settlements, call)
+            asyncio.get_running_loop().call_later(0.2, broker.down.clear)
+            return answers
+
+        broker.settle = settle_and_come_back
+    enough.set()
+    result.get(timeout=5)
+    assert worker.wait(5)
+
+
 def test_the_middleware_is_told_of_broker_faults():
     told = threading.Event()
 
@@ -132,6 +247,21 @@ def test_an_outage_is_said_once_however_many_parts_miss_the_broker(caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "is unavailable" in caplog.messages[0]
     assert "is back" in caplog.messages[1]
+
+
+def test_who_needs_the_broker_no_more_does_not_miss_it(caplog):
+    caplog.set_level(logging.INFO)
+    faults = Faults("w", SystemClock(), logging.getLogger("heeler.test"), None)
+    heard = []
+    faults.on_recovery = lambda: heard.append(faults.unavailable)
+    faults.failed("extend", BrokerUnavailable("down"))
+    faults.gave_way("extend")
+    faults.gave_way("extend")
+    assert heard == [False]
+    assert "is back" not in caplog.text  # nobody has tried
+    faults.recovered("fetch")
+    assert "is back" in caplog.text
+    assert heard == [False]
 
 
 def test_an_error_that_no_broker_should_raise_is_logged_with_its_traceback(caplog):

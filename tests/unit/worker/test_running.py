@@ -10,6 +10,7 @@ import pytest
 from heeler import Heeler, Reject, Retry, RetryLater, SoftTimeout, TaskContext, TaskFailed, TaskStatus, current_context
 from heeler.errors import HeelerError
 from heeler.executors import ThreadExecutor
+from heeler.model import WorkerPresence
 from heeler.worker.run import Run
 from heeler.worker.starter import Starter
 
@@ -39,6 +40,18 @@ def test_jobs_start_in_enqueue_order_at_concurrency_one(app: Heeler):
     note.enqueue_many([(n,) for n in range(300, 600)])
     app.worker(concurrency=1, burst=True).run()
     assert seen == list(range(600))
+
+
+def test_a_burst_worker_with_nothing_to_do_ends_even_where_it_is_announced_late(app: Heeler):
+    control = app.connections.opened_blocking().control
+    announce = control.announce
+
+    async def announce_late(presence: WorkerPresence) -> None:
+        await asyncio.sleep(0.2)  # longer than the one fetch that brings nothing
+        await announce(presence)
+
+    control.announce = announce_late
+    app.worker(burst=True).run()
 
 
 def test_a_failing_task_is_retried_and_its_errors_are_kept(app: Heeler):
@@ -684,3 +697,17 @@ def test_an_end_that_is_settled_before_its_slot_is_free_is_not_overlooked(app: H
     for result in results:
         result.join(timeout=10)
     worker.wait()
+
+
+@pytest.mark.parametrize("executor", ["thread", None])
+def test_a_value_that_cannot_be_saved_says_that_it_was_saved(app: Heeler, executor: str | None):
+    def saver(context: TaskContext) -> None:
+        context.save(object())
+
+    async def asaver(context: TaskContext) -> None:
+        context.save(object())
+
+    result = app.task(saver if executor else asaver, name="saver").enqueue()
+    app.worker(burst=True).run()
+    result.refresh()
+    assert "saver saved what cannot be stored" in result.last_error.message

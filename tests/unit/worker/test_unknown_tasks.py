@@ -2,9 +2,11 @@
 
 from heeler import Heeler, TaskStatus
 from heeler.clock import SystemClock
+from heeler.codecs import Codecs
 from heeler.contracts import QueueShare
 from heeler.model import Action, WorkerPresence
 from heeler.worker.run import Run
+from heeler.worker.travelling import Travelling
 from heeler.worker.unknown_tasks import UnknownTasks
 
 
@@ -24,7 +26,7 @@ async def settle_one(app: Heeler, unknown: UnknownTasks):
 def test_a_job_whose_task_a_live_worker_has_is_given_back_uncounted(app: Heeler):
     broker = app.connections.broker
     app.enqueue_by_name("elsewhere")
-    unknown = UnknownTasks(broker, SystemClock(), {}, "me")
+    unknown = UnknownTasks(broker, SystemClock(), {}, "me", travelling=Travelling(Codecs(), {}, {}))
 
     async def meet():
         await broker.control.announce(presence("elsewhere"))
@@ -37,7 +39,7 @@ def test_a_job_whose_task_a_live_worker_has_is_given_back_uncounted(app: Heeler)
 
 def test_a_job_whose_task_nobody_has_comes_again_later(app: Heeler):
     app.enqueue_by_name("nowhere")
-    unknown = UnknownTasks(app.connections.broker, SystemClock(), {}, "me")
+    unknown = UnknownTasks(app.connections.broker, SystemClock(), {}, "me", travelling=Travelling(Codecs(), {}, {}))
     settlement = app.connections.io.run(settle_one(app, unknown))
     assert (settlement.action, settlement.delay) == (Action.RETRY, 1.0)
     assert unknown.passed_over() == frozenset()

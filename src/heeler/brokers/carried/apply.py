@@ -46,6 +46,8 @@ def cancel(tables: CarriedTables, id: str) -> Cancelled:
     if job.over:
         was_cancelled = job.record is not None and job.record.status is TaskStatus.CANCELLED
         return Cancelled(CancelAnswer.CANCELLED if was_cancelled else CancelAnswer.ENDED)
+    if job.has_expired(now):
+        return Cancelled(CancelAnswer.ENDED)
     if job.is_held(now):
         job.cancelled = True
         tables.save(job)

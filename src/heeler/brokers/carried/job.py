@@ -5,12 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from heeler.contracts import Outgoing, Unsent
-from heeler.model import Arrival, ArrivalKind, DeadLetter, Envelope, ResultRecord, TaskStatus
+from heeler.model import (
+    Arrival,
+    ArrivalKind,
+    DeadLetter,
+    Envelope,
+    ResultRecord,
+    TaskStatus,
+    arrivals_of,
+    expired_record,
+)
 
-__all__ = ["ENDS_KEPT", "UNACKNOWLEDGED_KEPT", "CarriedJob", "Errand", "Timed", "message_key"]
+__all__ = ["ENDS_KEPT", "RUNS_UNTOLD", "UNACKNOWLEDGED_KEPT", "CarriedJob", "Errand", "Timed", "message_key"]
 
 ENDS_KEPT = 120.0  # seconds that an end is remembered after the acknowledgement, which may have been lost
 UNACKNOWLEDGED_KEPT = 30 * 86400.0
+RUNS_UNTOLD = 30.0  # seconds after its start by which the store has been told of a run, or its worker is in trouble
 
 Timed = tuple[Envelope, float | None]
 """A message and the time before which it may not start."""
@@ -67,8 +77,21 @@ class CarriedJob(msgspec.Struct, gc=False, eq=False, kw_only=True):
         """Whether this message of it is still to come."""
         return not self.over and self.sent == envelope.epoch and not self.begun
 
+    def has_expired(self, now: float) -> bool:
+        """Whether its message waits and nobody may start it any more: who gets it ends it."""
+        if self.expires_at is None or self.over or self.begun:
+            return False
+        return self.expires_at + RUNS_UNTOLD <= now
+
+    def seen_record(self, now: float) -> ResultRecord | None:
+        """`current_record` for users: one that has expired is over for them."""
+        record = self.current_record(now)
+        if record is None or self.expires_at is None or not self.has_expired(now):
+            return record
+        return expired_record(record, self.expires_at)
+
     def current_record(self, now: float) -> ResultRecord | None:
-        """The record as a reader sees it now."""
+        """The record as it is now."""
         if self.over:
             return self.record if self.keep_until > now else None
         running = self.reported and self.is_held(now)
@@ -107,9 +130,16 @@ class CarriedJob(msgspec.Struct, gc=False, eq=False, kw_only=True):
             self.keep_until = 0.0
         return True
 
-    def skipped(self) -> list[Arrival]:
+    def expire(self, keep_until: float, now: float) -> bool:
+        """Keep what is known of a job that is over until then; whether anything is."""
+        if not self.over or self.keep_until <= now:
+            return False
+        self.keep_until = keep_until
+        return True
+
+    def skipped(self) -> tuple[Arrival, ...]:
         """What its latches are told when it ends without a run."""
-        return [Arrival(member.latch, member.number, ArrivalKind.SKIPPED) for member in self.envelope.ends_at]
+        return arrivals_of(self.envelope, ArrivalKind.SKIPPED)
 
 
 class Errand(msgspec.Struct, gc=False, eq=False):

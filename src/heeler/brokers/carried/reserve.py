@@ -12,16 +12,20 @@ from heeler.clock import new_id
 from heeler.contracts import Reserved, Unsent
 from heeler.model import (
     Arrival,
+    ArrivalKind,
     DeadLetter,
     Envelope,
     Publication,
     PublishAnswer,
     PublishResult,
     TaskStatus,
+    arrivals_of,
+    guard_moved,
+    guard_refused,
     revived,
 )
 
-__all__ = ["add", "arrive", "reserve", "revive"]
+__all__ = ["add", "arrive", "break_latches", "reserve", "revive"]
 
 
 def reserve(tables: CarriedTables, publication: Publication) -> Reserved:
@@ -41,15 +45,15 @@ def add(tables: CarriedTables, publication: Publication) -> tuple[list[PublishRe
     guard = publication.guard
     if guard is not None:
         if tables.cell(guard.cell) != guard.expected:
-            reason = f"the cell {guard.cell!r} does not hold what the publication expects"
-            refused = [PublishResult(PublishAnswer.REFUSED, envelope.id, reason) for envelope in publication.envelopes]
-            return refused, []
-        tables.set_cell(guard.cell, guard.next)
+            return guard_refused(publication), []
+        tables.set_cell(guard.cell, guard.next, guard.due_at)
     messages: list[Timed] = []
     answers = [_add_one(tables, envelope, messages) for envelope in publication.envelopes]
     for latch in publication.latches:
         for envelope in tables.publish_latch(latch):
             _add_one(tables, envelope, messages)
+    if guard is not None:
+        answers.append(guard_moved(guard))
     return answers, messages
 
 
@@ -72,8 +76,23 @@ def revive(tables: CarriedTables, letter: DeadLetter) -> Unsent | None:
     expires_at = tables.now + again.expires_in if again.expires_in is not None else None
     job = CarriedJob.first(again, None, expires_at)
     tables.add(job)
+    messages: list[Timed] = [(again, None), *arrive(tables, arrivals_of(again, ArrivalKind.REVIVED))]
     tables.tell(job, TaskStatus.READY)
-    return tables.owe_messages(f"redrive/{again.id}/{again.epoch}", [(again, None)])
+    return tables.owe_messages(f"redrive/{again.id}/{again.epoch}", messages)
+
+
+def break_latches(
+    tables: CarriedTables, ids: Iterable[str], by: str, cancelled: bool
+) -> tuple[list[bool], Unsent | None]:
+    """Break latches from outside: which of them were, and what is to be sent because of that."""
+    messages: list[Timed] = []
+    broken = []
+    for id in ids:
+        freed = tables.break_latch(id, by, cancelled)
+        broken.append(freed is not None)
+        for envelope in freed or ():
+            _add_one(tables, envelope, messages)
+    return broken, tables.owe_messages(f"break/{new_id()}", messages) if messages else None
 
 
 def _add_one(tables: CarriedTables, envelope: Envelope, messages: list[Timed]) -> PublishResult:

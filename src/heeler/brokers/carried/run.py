@@ -22,7 +22,9 @@ def begin(tables: CarriedTables, candidate: Candidate, lease: float) -> Begun:
     job = tables.known_or_added(envelope, envelope.epoch)
     if envelope.epoch > job.sent:  # the store has lost that this one was sent
         job.send_again(envelope, None)
-        job.over = False
+        if job.over:
+            job.over = job.cancelled = False
+            job.record = None
     if job.is_held(now):
         return Begun(answer=BeginAnswer.HELD, wait=job.lease_until - now)
     if job.cancelled:

@@ -83,7 +83,7 @@ class CarriedTables(ABC):
     def cell(self, name: str) -> bytes | None: ...
 
     @abstractmethod
-    def set_cell(self, name: str, value: bytes | None) -> None: ...
+    def set_cell(self, name: str, value: bytes | None, due_at: float | None) -> None: ...
 
     @abstractmethod
     def publish_latch(self, latch: Latch) -> Sequence[Envelope]:
@@ -92,6 +92,10 @@ class CarriedTables(ABC):
     @abstractmethod
     def arrive(self, arrival: Arrival) -> Sequence[Envelope]:
         """What that lets go."""
+
+    @abstractmethod
+    def break_latch(self, id: str, by: str, cancelled: bool) -> Sequence[Envelope] | None:
+        """What that lets go; None if there is none, or it is released."""
 
     @abstractmethod
     def recall(self, verb: str, call: CallId | None, kind: type[T]) -> T | None:

@@ -10,9 +10,10 @@ from heeler.brokers.memory.dead_letters import Parked
 from heeler.brokers.memory.job import Job, current_record
 from heeler.brokers.memory.publish import arrive
 from heeler.brokers.memory.queue import MemoryQueue
+from heeler.brokers.memory.reviving import live_again
 from heeler.brokers.memory.state import MemoryState
 from heeler.contracts import JobState, QueueAdmin, QueueSize
-from heeler.model import Arrival, DeadLetter, Notice, ResultRecord, TaskStatus
+from heeler.model import Arrival, DeadLetter, ResultRecord
 
 __all__ = ["MemoryQueueAdmin"]
 
@@ -135,23 +136,7 @@ class MemoryQueueAdmin(QueueAdmin):
 def _redrive(state: MemoryState, parked: Parked, now: float) -> bool:
     """Whether the job went back: not if it is no envelope, or if another job has its id by now."""
     envelope = parked.letter.envelope
-    if envelope is None or envelope.id in state.jobs:
-        return False
-    state.dead.remove(envelope.id)
-    state.ended.remove(envelope.id)
-    number = state.next_sequence()
-    job = state.jobs[envelope.id] = Job(
-        envelope=envelope,
-        number=number,
-        sequence=number,
-        epoch=parked.epoch,
-        since=now,
-        expires_at=now + envelope.expires_in if envelope.expires_in is not None else None,
-    )
-    state.enqueue(job)
-    if state.news.heard(envelope):
-        state.news.tell(envelope, Notice(id=envelope.id, status=TaskStatus.READY, record=current_record(job, now)))
-    return True
+    return envelope is not None and live_again(state, envelope, parked.epoch, now)
 
 
 def _in_state(tables: MemoryState, queue: MemoryQueue, state: JobState) -> list[Job]:

@@ -10,6 +10,7 @@ from heeler.brokers.memory.control import MemoryControlChannel
 from heeler.brokers.memory.lease import Shares, extend, fetch
 from heeler.brokers.memory.news import Bell
 from heeler.brokers.memory.publish import publish
+from heeler.brokers.memory.schedules import MemoryScheduleStore
 from heeler.brokers.memory.settle import settle
 from heeler.brokers.memory.state import MemoryState, shared_state
 from heeler.brokers.memory.store import MemoryResultStore
@@ -85,6 +86,7 @@ class MemoryBroker(Broker):
     features = Features(shared=False, durable=False)
     store: MemoryResultStore
     admin: MemoryQueueAdmin
+    schedules: MemoryScheduleStore
     control: MemoryControlChannel
 
     def __init__(self, *, io: IoThread, clock: Clock, namespace: str, name: str | None = None) -> None:
@@ -94,6 +96,7 @@ class MemoryBroker(Broker):
         self._alarm: Alarm | None = None
         self.store = MemoryResultStore(self._state)
         self.admin = MemoryQueueAdmin(self._state)
+        self.schedules = MemoryScheduleStore(self._state)
         self.control = MemoryControlChannel(self._state)
 
     async def open(self) -> None:

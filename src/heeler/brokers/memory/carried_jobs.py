@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 
 from heeler.brokers.carried.job import ENDS_KEPT, CarriedJob, Errand
+from heeler.brokers.memory.register import Register
 
 __all__ = ["CarriedJobs"]
 
@@ -14,11 +15,25 @@ class CarriedJobs:
 
     def __init__(self) -> None:
         self.jobs: dict[str, CarriedJob] = {}
+        self.numbers: dict[str, int] = {}
+        self.register = Register()  # of the same jobs
         self.paused: set[str] = set()
         self.errands: dict[str, Errand] = {}
         self._since: dict[str, float] = {}  # by key: since when it is unsent, or when somebody took it to send it
         self._count_of: dict[str, int] = {}  # by job, how many
         self._forgetting: list[tuple[float, str]] = []  # jobs that are over
+
+    def add(self, job: CarriedJob, number: int) -> None:
+        """A job in the place of what is there under its id; `number` is larger than all before."""
+        self.drop(job.envelope.id)
+        self.jobs[job.envelope.id] = job
+        self.numbers[job.envelope.id] = number
+        self.register.enter(number, job.envelope.id)
+
+    def drop(self, id: str) -> None:
+        """Harmless where there is none."""
+        if self.jobs.pop(id, None) is not None:
+            self.register.strike(self.numbers.pop(id))
 
     def write_errand(self, errand: Errand, now: float) -> None:
         if errand.id is not None and errand.key not in self.errands:
@@ -47,6 +62,12 @@ class CarriedJobs:
             errand.messages = []
             errand.letter = None
 
+    def expire(self, id: str, keep_until: float, now: float) -> None:
+        """Keep what is known of a job that is over until then."""
+        job = self.jobs.get(id)
+        if job is not None and job.expire(keep_until, now):
+            heapq.heappush(self._forgetting, (max(keep_until, now + ENDS_KEPT), id))
+
     def prune(self, now: float, most: int) -> None:
         """Free up to `most` jobs whose time is over, and errands that nobody will ever clear."""
         while most > 0 and self._forgetting and self._forgetting[0][0] <= now:
@@ -55,7 +76,7 @@ class CarriedJobs:
             job = self.jobs.get(job_id)
             if job is not None and job.over and not self._count_of.get(job_id):
                 if job.keep_until <= now:
-                    del self.jobs[job_id]
+                    self.drop(job_id)
                 else:
                     heapq.heappush(self._forgetting, (job.keep_until, job_id))
         while self.errands:

@@ -1,4 +1,4 @@
-"""Presence and commands between the workers of this process."""
+"""Presence, commands and events between the workers of this process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import msgspec
 
 from heeler.brokers.memory.news import Mailbox
 from heeler.brokers.memory.state import MemoryState
-from heeler.contracts import CommandInbox, ControlChannel
-from heeler.model import Command, WorkerPresence
+from heeler.contracts import CommandInbox, ControlChannel, EventInbox
+from heeler.model import Command, EventBatch, WorkerPresence
 
 __all__ = ["MemoryControlChannel"]
 
@@ -29,6 +29,23 @@ class MemoryCommandInbox(CommandInbox):
         with self._state.lock:
             if self._state.command_inboxes.get(self._worker_id) is self._mailbox:
                 del self._state.command_inboxes[self._worker_id]
+
+
+class MemoryEventInbox(EventInbox):
+    """A mailbox among those of all followers."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+        self._mailbox: Mailbox[EventBatch] = Mailbox()
+        with state.lock:
+            state.followers.append(self._mailbox)
+
+    async def receive(self) -> list[EventBatch]:
+        return await self._mailbox.receive()
+
+    async def close(self) -> None:
+        with self._state.lock:
+            self._state.followers = [other for other in self._state.followers if other is not self._mailbox]
 
 
 class MemoryControlChannel(ControlChannel):
@@ -64,3 +81,15 @@ class MemoryControlChannel(ControlChannel):
 
     async def commands(self, worker_id: str) -> CommandInbox:
         return MemoryCommandInbox(self._state, worker_id)
+
+    async def follow(self) -> EventInbox:
+        return MemoryEventInbox(self._state)
+
+    async def is_followed(self) -> bool:
+        return bool(self._state.followers)
+
+    async def tell(self, batch: EventBatch) -> bool:
+        state = self._state
+        with state.lock:
+            state.followers = [follower for follower in state.followers if follower.put((batch,))]
+            return bool(state.followers)

@@ -7,9 +7,9 @@ from typing import TypeGuard
 
 import msgspec
 
-from heeler.model import Envelope, Receipt, ResultRecord, TaskStatus
+from heeler.model import Envelope, Receipt, ResultRecord, TaskStatus, expired_record
 
-__all__ = ["Job", "Phase", "current_record", "holds"]
+__all__ = ["Job", "Phase", "current_record", "has_expired", "holds", "seen_record"]
 
 
 class Phase(enum.Enum):
@@ -61,6 +61,25 @@ def current_record(job: Job, now: float) -> ResultRecord:
         crashes=job.crashes,
         next_at=job.due_at if scheduled else None,
     )
+
+
+def has_expired(job: Job, now: float) -> bool:
+    """Whether the job waits and nobody may start it any more: the next fetch gives it to a worker that ends it."""
+    return (
+        job.expires_at is not None
+        and job.expires_at <= now
+        and not job.held
+        and (job.phase is Phase.WAITING or job.phase is Phase.SCHEDULED)
+    )
+
+
+def seen_record(job: Job, now: float) -> ResultRecord:
+    """`current_record` for users: one that has expired is over for them."""
+    record = current_record(job, now)
+    if not has_expired(job, now):
+        return record
+    assert job.expires_at is not None
+    return expired_record(record, job.expires_at)
 
 
 def holds(job: Job | None, receipt: Receipt) -> TypeGuard[Job]:

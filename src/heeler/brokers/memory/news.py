@@ -107,9 +107,13 @@ class News:
         return envelope.reply_to in self._inboxes or envelope.id in self.watchers
 
     def tell(self, envelope: Envelope, notice: Notice) -> None:
-        addresses = self.watchers.get(envelope.id, set())
-        if envelope.reply_to in self._inboxes:
-            addresses = {*addresses, envelope.reply_to}
+        self.tell_of(notice, envelope.reply_to)
+
+    def tell_of(self, notice: Notice, reply_to: str | None) -> None:
+        """The same for what has no envelope."""
+        addresses = self.watchers.get(notice.id, set())
+        if reply_to is not None and reply_to in self._inboxes:
+            addresses = {*addresses, reply_to}
         for address in addresses:
             self._pending.setdefault(address, []).append(notice)
 

@@ -8,10 +8,12 @@ from typing import TypeVar, cast
 
 from heeler.brokers.carried.apply import apply, cancel, drop
 from heeler.brokers.carried.job import CarriedJob, Errand
-from heeler.brokers.carried.reserve import reserve, revive
+from heeler.brokers.carried.reserve import break_latches, reserve, revive
 from heeler.brokers.carried.run import begin, renew
 from heeler.brokers.carried.tables import CarriedTables
 from heeler.brokers.memory.control import MemoryControlChannel
+from heeler.brokers.memory.listing import list_records
+from heeler.brokers.memory.schedules import MemoryScheduleStore
 from heeler.brokers.memory.state import MemoryState, shared_state
 from heeler.brokers.memory.store import MemoryInbox
 from heeler.clock import Clock
@@ -22,7 +24,9 @@ from heeler.model import (
     CallId,
     DeadLetter,
     Envelope,
+    JobFilter,
     Latch,
+    LatchRecord,
     Notice,
     Publication,
     Renewal,
@@ -57,7 +61,7 @@ class MemoryTables(CarriedTables):
         return self._carried.jobs.get(id)
 
     def add(self, job: CarriedJob) -> None:
-        self._carried.jobs[job.envelope.id] = job
+        self._carried.add(job, self._state.next_sequence())
 
     def save(self, job: CarriedJob) -> None:
         pass  # what is in the table is the job itself
@@ -74,17 +78,17 @@ class MemoryTables(CarriedTables):
     def cell(self, name: str) -> bytes | None:
         return self._state.cells.get(name)
 
-    def set_cell(self, name: str, value: bytes | None) -> None:
-        if value is None:
-            self._state.cells.pop(name, None)
-        else:
-            self._state.cells[name] = value
+    def set_cell(self, name: str, value: bytes | None, due_at: float | None) -> None:
+        self._state.cells.set(name, value, due_at)
 
     def publish_latch(self, latch: Latch) -> Sequence[Envelope]:
         return self._state.latches.publish(latch, self.now)
 
     def arrive(self, arrival: Arrival) -> Sequence[Envelope]:
         return self._state.latches.arrive(arrival, self.now)
+
+    def break_latch(self, id: str, by: str, cancelled: bool) -> Sequence[Envelope] | None:
+        return self._state.latches.break_(id, by, cancelled, self.now)
 
     def recall(self, verb: str, call: CallId | None, kind: type[T]) -> T | None:
         known = self._state.carried_answers[verb].find(call, self.now)
@@ -120,6 +124,7 @@ class MemoryOrderedStore(OrderedStore):
     def __init__(self, *, clock: Clock, namespace: str, name: str | None = None) -> None:
         self._state = shared_state(namespace, name, clock, 1 << 20)
         self.control = MemoryControlChannel(self._state)
+        self.schedules = MemoryScheduleStore(self._state)
 
     async def open(self) -> None:
         pass
@@ -134,7 +139,7 @@ class MemoryOrderedStore(OrderedStore):
     async def refuse(self, ids: Sequence[str]) -> None:
         with self._step():
             for job_id in ids:
-                self._state.carried.jobs.pop(job_id, None)
+                self._state.carried.drop(job_id)
 
     async def revive(self, letters: Sequence[DeadLetter]) -> list[Unsent | None]:
         with self._step() as tables:
@@ -170,6 +175,14 @@ class MemoryOrderedStore(OrderedStore):
         with self._state.lock:
             return _records(self._state, ids)
 
+    async def list_records(self, wanted: JobFilter, limit: int = 100, after: str | None = None) -> list[ResultRecord]:
+        carried = self._state.carried
+
+        def record_of(id: str, number: int, now: float) -> ResultRecord | None:
+            return carried.jobs[id].seen_record(now)
+
+        return await list_records(self._state, carried.register, wanted, limit, after, carried.numbers.get, record_of)
+
     async def inbox(self) -> Inbox:
         return MemoryInbox(self._state, _records)
 
@@ -181,6 +194,23 @@ class MemoryOrderedStore(OrderedStore):
     async def cancel(self, ids: Sequence[str]) -> list[Cancelled]:
         with self._step() as tables:
             return [cancel(tables, job_id) for job_id in ids]
+
+    async def latches(self, ids: Sequence[str], *, with_data: bool = True) -> list[LatchRecord | None]:
+        with self._state.lock:
+            return self._state.latches.records(ids, with_data, self._state.clock.time())
+
+    async def break_latches(
+        self, ids: Sequence[str], *, by: str = "", cancelled: bool = False
+    ) -> tuple[list[bool], Unsent | None]:
+        with self._step() as tables:
+            return break_latches(tables, ids, by, cancelled)
+
+    async def expire(self, jobs: Sequence[str], latches: Sequence[str], seconds: float) -> None:
+        with self._step() as tables:
+            for job_id in jobs:
+                self._state.carried.expire(job_id, tables.now + seconds, tables.now)
+            for latch_id in latches:
+                self._state.latches.expire(latch_id, tables.now + seconds, tables.now)
 
     async def pause(self, queue: str) -> None:
         with self._step():
@@ -210,4 +240,4 @@ class MemoryOrderedStore(OrderedStore):
 def _records(state: MemoryState, ids: Sequence[str]) -> list[ResultRecord | None]:
     now = state.clock.time()
     jobs = [state.carried.jobs.get(job_id) for job_id in ids]
-    return [job.current_record(now) if job is not None else None for job in jobs]
+    return [job.seen_record(now) if job is not None else None for job in jobs]

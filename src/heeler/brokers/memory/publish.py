@@ -6,9 +6,17 @@ from collections.abc import Iterable
 
 from heeler.brokers.memory.job import Job
 from heeler.brokers.memory.state import MemoryState
-from heeler.model import Arrival, Envelope, Publication, PublishAnswer, PublishResult
+from heeler.model import (
+    Arrival,
+    Envelope,
+    Publication,
+    PublishAnswer,
+    PublishResult,
+    guard_moved,
+    guard_refused,
+)
 
-__all__ = ["add", "arrive", "publish"]
+__all__ = ["add", "arrive", "let_go", "publish"]
 
 _ACCEPTED = PublishAnswer.ACCEPTED
 
@@ -29,24 +37,26 @@ def add(state: MemoryState, publication: Publication, now: float) -> list[Publis
     guard = publication.guard
     if guard is not None:
         if state.cells.get(guard.cell) != guard.expected:
-            reason = f"the cell {guard.cell!r} does not hold what the publication expects"
-            return [PublishResult(PublishAnswer.REFUSED, envelope.id, reason) for envelope in publication.envelopes]
-        if guard.next is None:
-            state.cells.pop(guard.cell, None)
-        else:
-            state.cells[guard.cell] = guard.next
+            return guard_refused(publication)
+        state.cells.set(guard.cell, guard.next, guard.due_at)
     answers = [_add_one(state, envelope, now) for envelope in publication.envelopes]
     for latch in publication.latches:
-        for envelope in state.latches.publish(latch, now):
-            _add_one(state, envelope, now)
+        let_go(state, state.latches.publish(latch, now), now)
+    if guard is not None:
+        answers.append(guard_moved(guard))
     return answers
 
 
 def arrive(state: MemoryState, arrivals: Iterable[Arrival], now: float) -> None:
     """Tell latches who has ended, and publish what they let go."""
     for arrival in arrivals:
-        for envelope in state.latches.arrive(arrival, now):
-            _add_one(state, envelope, now)
+        let_go(state, state.latches.arrive(arrival, now), now)
+
+
+def let_go(state: MemoryState, envelopes: Iterable[Envelope], now: float) -> None:
+    """Publish what latches let go."""
+    for envelope in envelopes:
+        _add_one(state, envelope, now)
 
 
 def _add_one(state: MemoryState, envelope: Envelope, now: float) -> PublishResult:
@@ -80,6 +90,7 @@ def _add_one(state: MemoryState, envelope: Envelope, now: float) -> PublishResul
         due_at=due_at if due_at is not None and due_at > now else None,
         expires_at=expires_at,
     )
+    state.register.enter(number, job_id)
     state.enqueue(job)
     return PublishResult(_ACCEPTED, job_id)
 

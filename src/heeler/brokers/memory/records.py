@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from heeler.brokers.memory.register import Register
 from heeler.model import CallId, Envelope, ResultRecord
 
 __all__ = ["Answers", "Ended", "EndedJobs"]
@@ -17,8 +18,9 @@ _SESSION_KEPT = 120.0  # seconds after its last call
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """A job that has ended: its record, or None where only the id stays reserved."""
+    """A job that has ended: its record, or None where only the id stays reserved. `number`: in the register."""
 
+    number: int
     record: ResultRecord | None
     fingerprint: bytes
     task: str
@@ -26,11 +28,15 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndedJobs:
-    """The ended jobs by id. A job is gone at its moment; its memory is freed a little later, in small batches."""
+    """The ended jobs by id. A job is gone at its moment; its memory is freed a little later, in small batches.
 
-    __slots__ = ("_by_id", "_ids_by_second", "_seconds")
+    What is forgotten is struck from the register.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_by_id", "_ids_by_second", "_register", "_seconds")
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
         self._by_id: dict[str, Ended] = {}
         self._ids_by_second: dict[int, list[str]] = {}
         self._seconds: list[int] = []
@@ -38,21 +44,20 @@ class EndedJobs:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def keep(self, envelope: Envelope, record: ResultRecord | None, now: float) -> None:
+    def keep(self, number: int, envelope: Envelope, record: ResultRecord | None, now: float) -> None:
         """Remember the end of a job for `envelope.keep` seconds."""
         if not envelope.keeps_result:
             record = None
-        if (record is None and not envelope.fingerprint) or envelope.keep <= 0:
-            return
+        if record is None or envelope.keep <= 0:
+            self._register.strike(number)
+            if not envelope.fingerprint or envelope.keep <= 0:
+                return
         forget_at = now + envelope.keep
-        self._by_id[envelope.id] = Ended(record, envelope.fingerprint, envelope.task, forget_at)
-        second = int(forget_at) + 1
-        ids = self._ids_by_second.get(second)
-        if ids is None:
-            self._ids_by_second[second] = [envelope.id]
-            heapq.heappush(self._seconds, second)
-        else:
-            ids.append(envelope.id)
+        earlier = self._by_id.get(envelope.id)
+        if earlier is not None:  # its time was over, and its memory is not freed yet
+            self._register.strike(earlier.number)
+        self._by_id[envelope.id] = Ended(number, record, envelope.fingerprint, envelope.task, forget_at)
+        self._free_at(envelope.id, forget_at)
 
     def get(self, id: str, now: float) -> Ended | None:
         ended = self._by_id.get(id)
@@ -63,15 +68,34 @@ class EndedJobs:
         ended = self.get(id, now)
         if ended is None or ended.record is None:
             return False
+        self._register.strike(ended.number)
         if ended.fingerprint:
             self._by_id[id] = msgspec.structs.replace(ended, record=None)
         else:
             del self._by_id[id]
         return True
 
+    def expire(self, id: str, forget_at: float, now: float) -> None:
+        """Keep what is known of an ended job until that time."""
+        ended = self.get(id, now)
+        if ended is not None:
+            self._by_id[id] = msgspec.structs.replace(ended, forget_at=forget_at)
+            self._free_at(id, forget_at)
+
+    def _free_at(self, id: str, forget_at: float) -> None:
+        second = int(forget_at) + 1
+        ids = self._ids_by_second.get(second)
+        if ids is None:
+            self._ids_by_second[second] = [id]
+            heapq.heappush(self._seconds, second)
+        else:
+            ids.append(id)
+
     def remove(self, id: str) -> None:
-        """The job lives again."""
-        self._by_id.pop(id, None)
+        """The job lives again, under another number."""
+        ended = self._by_id.pop(id, None)
+        if ended is not None:
+            self._register.strike(ended.number)
 
     def prune(self, now: float, most: int) -> None:
         """Free up to `most` jobs whose time is over."""
@@ -83,6 +107,7 @@ class EndedJobs:
                 ended = self._by_id.get(job_id)
                 if ended is not None and ended.forget_at <= now:
                     del self._by_id[job_id]
+                    self._register.strike(ended.number)
             if not ids:
                 del self._ids_by_second[heapq.heappop(self._seconds)]
 

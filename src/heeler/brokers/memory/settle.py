@@ -66,7 +66,7 @@ def _end(state: MemoryState, job: Job, settlement: Settlement, now: float) -> No
         state.withdraw(job)
     job.phase = Phase.OVER
     del state.jobs[envelope.id]
-    state.ended.keep(envelope, record, now)
+    state.ended.keep(job.number, envelope, record, now)
     if settlement.action is Action.DEAD_LETTER:
         letter = DeadLetter(
             id=envelope.id,

@@ -12,16 +12,29 @@ import weakref
 from collections.abc import Sequence
 
 from heeler.brokers.memory.carried_jobs import CarriedJobs
+from heeler.brokers.memory.cells import Cells
 from heeler.brokers.memory.dead_letters import DeadLetters
 from heeler.brokers.memory.job import Job, Phase, current_record
 from heeler.brokers.memory.latches import LatchTable
 from heeler.brokers.memory.news import Mailbox, News
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.records import Answers, EndedJobs
+from heeler.brokers.memory.register import Register
+from heeler.brokers.memory.schedule_table import ScheduleTable
 from heeler.brokers.memory.wakeups import Alarm, Idle
 from heeler.clock import Clock
 from heeler.forks import call_in_child
-from heeler.model import Arrival, ArrivalKind, Command, Notice, TaskStatus, WorkerPresence, cancelled_record
+from heeler.model import (
+    Arrival,
+    ArrivalKind,
+    Command,
+    EventBatch,
+    Notice,
+    TaskStatus,
+    WorkerPresence,
+    arrivals_of,
+    cancelled_record,
+)
 
 __all__ = ["MemoryState", "shared_state"]
 
@@ -40,11 +53,13 @@ class MemoryState:
         self.jobs: dict[str, Job] = {}  # all that have not ended
         self.leased: dict[str, Job] = {}
         self.queues: dict[str, MemoryQueue] = {}
-        self.ended = EndedJobs()
+        self.register = Register()  # of both
+        self.ended = EndedJobs(self.register)
         self.carried = CarriedJobs()  # whose messages travel elsewhere
         self.dead = DeadLetters(DEAD_LETTER_LIMIT, DEAD_LETTER_TTL)
-        self.latches = LatchTable()
-        self.cells: dict[str, bytes] = {}
+        self.latches = LatchTable(lambda notice, reply_to: self.news.tell_of(notice, reply_to))
+        self.cells = Cells()
+        self.schedules = ScheduleTable()
         self.publish_answers = Answers()
         self.settle_answers = Answers()
         self.carried_answers = {"reserve": Answers(), "apply": Answers()}
@@ -53,6 +68,7 @@ class MemoryState:
         self.alarms: list[Alarm] = []
         self.workers: dict[str, WorkerPresence] = {}
         self.command_inboxes: dict[str, Mailbox[Command]] = {}
+        self.followers: list[Mailbox[EventBatch]] = []
         self.first_lease_end = float("inf")  # no lease runs out before
         self._sequence = 0
         self._with_work: dict[MemoryQueue, int] = {}  # queues that got jobs in this step, where somebody is idle
@@ -140,7 +156,7 @@ class MemoryState:
             queue = self.queues[job.envelope.queue]
             queue.discard(job, scheduled=scheduled)
 
-    def end_unrun(self, job: Job, reason: str, now: float) -> list[Arrival]:
+    def end_unrun(self, job: Job, reason: str, now: float) -> tuple[Arrival, ...]:
         """End a job as CANCELLED that no worker has; the caller has taken it out of its line.
 
         The answer is what its latches are to be told.
@@ -149,10 +165,10 @@ class MemoryState:
         record = cancelled_record(current_record(job, now), reason, now)
         job.phase = Phase.OVER
         del self.jobs[envelope.id]
-        self.ended.keep(envelope, record, now)
+        self.ended.keep(job.number, envelope, record, now)
         if self.news.heard(envelope):
             self.news.tell(envelope, Notice(id=envelope.id, status=TaskStatus.CANCELLED, record=record))
-        return [Arrival(member.latch, member.number, ArrivalKind.SKIPPED) for member in envelope.ends_at]
+        return arrivals_of(envelope, ArrivalKind.SKIPPED)
 
     def finish(self) -> None:
         """End a step: wake who waits for work, tell who waits for news."""
@@ -174,6 +190,7 @@ class MemoryState:
         self.idle = Idle()
         self.alarms = []
         self.command_inboxes = {}
+        self.followers = []
 
     def _work_for(self, queue: MemoryQueue) -> None:
         self._with_work[queue] = self._with_work.get(queue, 0) + 1

@@ -11,6 +11,8 @@ from heeler.clock import Clock
 
 __all__ = ["Alarm", "Idle", "Sleeper"]
 
+_TICK = 0.001  # seconds: loops round shorter sleeps down, so they would be many instead of one
+
 
 class Sleeper(Protocol):
     """A subscription that waits for work."""
@@ -95,7 +97,8 @@ class Alarm:
 
     async def _run(self) -> None:
         while self._at < float("inf"):
-            await self._clock.sleep(max(0.0, self._at - self._clock.time()))
+            left = self._at - self._clock.time()
+            await self._clock.sleep(_TICK if 0.0 < left < _TICK else max(0.0, left))
             self._at = float("inf")
             following = self._ring()
             if following is not None and following < self._at:

@@ -108,19 +108,9 @@ class OrderedQueueAdmin(QueueAdmin):
     ) -> int:
         found = await self._plain.dead_letters.find(ids, queue=queue, task=task)
         letters = [letter for letter in found if letter.envelope is not None]
-        count = 0
-        for start in range(0, len(letters), _AT_ONCE):
-            batch = letters[start : start + _AT_ONCE]
-            revived = [
-                (letter, unsent)
-                for letter, unsent in zip(batch, await self._store.revive(batch), strict=True)
-                if unsent is not None
-            ]
-            await self._sender.send([unsent for _, unsent in revived])
-            await self._plain.dead_letters.remove([letter.id for letter, _ in revived])
-            self._sender.clear_soon([unsent.key for _, unsent in revived])
-            count += len(revived)
-        return count
+        return sum(
+            [await self._sender.revive(letters[start : start + _AT_ONCE]) for start in range(0, len(letters), _AT_ONCE)]
+        )
 
     async def purge_dead(
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None

@@ -15,7 +15,18 @@ from heeler.brokers.ordered.sender import Sender
 from heeler.brokers.ordered.store import ComposedResultStore
 from heeler.brokers.ordered.subscription import OrderedSubscription
 from heeler.brokers.ordered.upkeep import Upkeep
-from heeler.contracts import Broker, Features, OrderedStore, PlainBroker, QueueShare, ResultStore, Subscription, Unsent
+from heeler.contracts import (
+    Applied,
+    Broker,
+    Features,
+    Needs,
+    OrderedStore,
+    PlainBroker,
+    QueueShare,
+    ResultStore,
+    Subscription,
+    Unsent,
+)
 from heeler.errors import BrokerUnavailable
 from heeler.model import (
     CallId,
@@ -48,6 +59,7 @@ class OrderedBroker(Broker):
         self.results = results
         self.features = _features(plain.features, results)
         self.max_payload = plain.max_payload
+        self.schedules = results.schedules
         self.control = plain.control if plain.control is not None else results.control
         self._hand = InHand(plain.clock)
         self._sender = Sender(plain, results, plain.clock)
@@ -87,7 +99,7 @@ class OrderedBroker(Broker):
             answers = await self._send_reserved(publication, answers, reserved.unsent)
         if any(refusals):
             following = iter(answers)
-            answers = [no if no is not None else next(following) for no in refusals]
+            answers = [*(no if no is not None else next(following) for no in refusals), *following]
         return answers
 
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
@@ -130,33 +142,43 @@ class OrderedBroker(Broker):
     async def settle(self, settlements: Sequence[Settlement], call: CallId | None = None) -> list[SettleResult]:
         reasons = [why_invalid(settlement, self.max_payload, self.results.max_result) for settlement in settlements]
         valid = [settlement for settlement, reason in zip(settlements, reasons, strict=True) if not reason]
-        applied = await self.results.apply(valid, call)
-        ended: list[Unsent] = []
-        over: list[Any] = []
-        lost: list[Any] = []
-        acknowledged: list[str] = []
-        coming_again: list[str] = []
-        for settlement, one in zip(valid, applied, strict=True):
-            tags = self._hand.tags(settlement.delivery.receipt)
-            if one.unsent is None:
-                lost += tags  # how that came about is found out when the message comes again
-                continue
-            ended.append(one.unsent)
-            over += tags
-            (acknowledged if tags else coming_again).append(one.unsent.key)
-        await self._sender.send(ended)
-        await self.plain.acknowledge(over)
-        if lost:
-            await self.plain.give_back(lost, untouched=False)
-        for settlement in valid:
-            self._hand.drop(settlement.delivery.receipt)
-        self._sender.clear_soon(acknowledged)
-        self._sender.clear_soon(coming_again, acknowledged=False)
+        receipts = [settlement.delivery.receipt for settlement in valid]
+        held = [self._hand.withdraw(receipt) for receipt in receipts]
+        try:
+            applied = await self.results.apply(valid, call)
+            await self._sender.send([one.unsent for one in applied if one.unsent is not None])
+            done = [bool(tags) for tags in held]
+            await self._let_go(held, applied)
+        except BaseException:
+            for receipt, tags in zip(receipts, held, strict=True):
+                self._hand.restore(receipt, tags)
+            raise
+        # Messages of these runs may have come while they were settled.
+        await self._let_go([self._hand.drop(receipt) for receipt in receipts], applied)
+        ends = [(one.unsent.key, over) for one, over in zip(applied, done, strict=True) if one.unsent is not None]
+        self._sender.clear_soon([key for key, over in ends if over])
+        self._sender.clear_soon([key for key, over in ends if not over], acknowledged=False)
         answers = iter(applied)
         return [
             SettleResult(SettleAnswer.INVALID, reason) if reason else SettleResult(next(answers).answer)
             for reason in reasons
         ]
+
+    async def _let_go(self, held: list[list[Any]], applied: Sequence[Applied]) -> None:
+        """Acknowledge the messages of what has ended and hand back those of what was lost; `held` keeps the others.
+
+        How it came about that a run was lost is found out when its message comes again.
+        """
+        over = [tag for tags, one in zip(held, applied, strict=True) if one.unsent is not None for tag in tags]
+        lost = [tag for tags, one in zip(held, applied, strict=True) if one.unsent is None for tag in tags]
+        if over:
+            await self.plain.acknowledge(over)
+            held[:] = [[] if one.unsent is not None else tags for tags, one in zip(held, applied, strict=True)]
+        if lost:
+            await self.plain.give_back(lost, untouched=False)
+
+    def caveats(self, needs: Needs) -> list[tuple[str, str, str]]:
+        return self.plain.caveats(needs)
 
     async def doctor(self) -> list[tuple[str, str, str]]:
         return await self.plain.doctor()
@@ -177,9 +199,11 @@ class OrderedBroker(Broker):
             await self.results.refuse(list(reasons))
             await self._sender.bury([one for one in refused if one[0].envelope.id not in own])
             answers = [
-                PublishResult(PublishAnswer.REFUSED, answer.id, reasons[answer.id]) if answer.id in reasons else answer
-                for answer in answers
-            ]
+                PublishResult(PublishAnswer.REFUSED, answer.id, reasons[answer.id], unroutable=True)
+                if answer.id in reasons
+                else answer
+                for answer in answers[: len(publication.envelopes)]
+            ] + answers[len(publication.envelopes) :]
         self._sender.clear_soon([unsent.key])
         return answers
 

@@ -29,6 +29,7 @@ class InHand:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holdings: dict[str, Holding] = {}
+        self._loose: list[Any] = []  # messages whose run is held no more, and that nobody has handed back yet
 
     def __len__(self) -> int:
         return len(self._holdings)
@@ -53,26 +54,43 @@ class InHand:
                 holding.until = until
                 holding.lease = lease
 
-    def tags(self, receipt: Receipt) -> list[Any]:
-        """The messages that brought a run; none where it is not held here (any more)."""
+    def withdraw(self, receipt: Receipt) -> list[Any]:
+        """The messages that brought a run, for who settles it and says what becomes of them; none if it is not here.
+
+        Until `restore` or `drop` the run stays held, but nobody else acknowledges or hands back these.
+        """
         holding = self._of(receipt)
-        return holding.tags if holding is not None else []
+        if holding is None:
+            return []
+        tags, holding.tags = holding.tags, []
+        return tags
+
+    def restore(self, receipt: Receipt, tags: list[Any]) -> None:
+        """The settling has failed. If the run was lost meanwhile, these are handed back with what has expired."""
+        holding = self._of(receipt)
+        if holding is None:
+            self._loose += tags
+        else:
+            holding.tags = tags + holding.tags
 
     def drop(self, receipt: Receipt) -> list[Any]:
-        """This run is over; the messages that brought it."""
-        tags = self.tags(receipt)
-        if self._of(receipt) is not None:
-            del self._holdings[receipt.id]
-        return tags
+        """This run is over; the messages that brought it and were not withdrawn."""
+        holding = self._of(receipt)
+        if holding is None:
+            return []
+        del self._holdings[receipt.id]
+        return holding.tags
 
     def clear(self) -> None:
         self._holdings.clear()
+        self._loose.clear()
 
     def drop_expired(self) -> list[Any]:
         """Let go of the runs whose lease is over; the messages that brought them."""
         now = self._clock.monotonic()
         expired = [key for key, holding in self._holdings.items() if holding.until <= now]
-        return [tag for key in expired for tag in self._holdings.pop(key).tags]
+        loose, self._loose = self._loose, []
+        return loose + [tag for key in expired for tag in self._holdings.pop(key).tags]
 
     def seconds_to_next_end(self, at_most: float) -> float:
         if not self._holdings:

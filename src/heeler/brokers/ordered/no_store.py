@@ -25,6 +25,8 @@ from heeler.model import (
     CallId,
     DeadLetter,
     Envelope,
+    JobFilter,
+    LatchRecord,
     Publication,
     PublishAnswer,
     PublishResult,
@@ -34,6 +36,7 @@ from heeler.model import (
     SettleAnswer,
     Settlement,
     copy_of,
+    guard_refused,
     letter_of,
     revived,
 )
@@ -43,7 +46,7 @@ __all__ = ["NoStore"]
 _LOST = Applied(SettleAnswer.LOST)
 _CALLS_KEPT = 64
 _CANNOT_JOIN = (
-    "joins and guards need a store to remember them, and this app has none (results=none://); give `results` a URL, "
+    "joins and guards need a store to remember them, and this app has none; give `results` a URL, "
     "such as redis:// or sqlite:///"
 )
 
@@ -63,7 +66,9 @@ class NoStore(OrderedStore):
         pass
 
     async def reserve(self, publication: Publication) -> Reserved:
-        if publication.latches or publication.guard is not None:
+        if publication.guard is not None:
+            return Reserved(guard_refused(publication, _CANNOT_JOIN))
+        if publication.latches:
             refused = [PublishResult(PublishAnswer.REFUSED, one.id, _CANNOT_JOIN) for one in publication.envelopes]
             if not refused:
                 raise ConfigurationError(_CANNOT_JOIN)
@@ -123,6 +128,9 @@ class NoStore(OrderedStore):
     async def get(self, ids: Sequence[str]) -> list[ResultRecord | None]:
         return [None for _ in ids]
 
+    async def list_records(self, wanted: JobFilter, limit: int = 100, after: str | None = None) -> list[ResultRecord]:
+        raise ConfigurationError("this app stores no results (results=none://), so nobody knows of its jobs")
+
     async def inbox(self) -> Inbox:
         raise ConfigurationError("this app stores no results (results=none://), so there is nothing to wait for")
 
@@ -132,10 +140,21 @@ class NoStore(OrderedStore):
     async def cancel(self, ids: Sequence[str]) -> list[Cancelled]:
         raise ConfigurationError("this app stores no results (results=none://), so nobody knows what is cancelled")
 
+    async def latches(self, ids: Sequence[str], *, with_data: bool = True) -> list[LatchRecord | None]:
+        return [None for _ in ids]
+
+    async def break_latches(
+        self, ids: Sequence[str], *, by: str = "", cancelled: bool = False
+    ) -> tuple[list[bool], Unsent | None]:
+        return [False for _ in ids], None
+
+    async def expire(self, jobs: Sequence[str], latches: Sequence[str], seconds: float) -> None:
+        pass
+
     async def pause(self, queue: str) -> None:
         raise ConfigurationError(
-            f"the queue {queue} cannot be paused: that stands in the result store, and this app has none "
-            "(results=none://); stop its workers instead"
+            f"the queue {queue} cannot be paused: that stands in the result store, and this app has none; stop its "
+            "workers instead"
         )
 
     async def resume(self, queue: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from heeler.clock import Clock
 from heeler.contracts import OrderedStore, Outgoing, PlainBroker, Unsent
 from heeler.errors import HeelerError
-from heeler.model import DeadLetter
+from heeler.model import DeadLetter, Notice
 
 __all__ = ["Refused", "Sender"]
 
 _log = logging.getLogger("heeler.ordered")
 _AGAIN_AFTER = 1.0
+_LARGEST_REPLY = 256 << 10  # bytes; a single notice may be larger
+_encode = msgspec.msgpack.Encoder().encode
 
 Refused = tuple[Outgoing, str]
 """A message that reaches no queue, and why."""
@@ -42,6 +46,13 @@ class Sender:
         refused = await self.publish([message for one in unsent for message in one.messages])
         if refused:
             await self.bury(refused)
+        notices = [notice for one in unsent if one.notices for notice in one.notices]
+        if notices:
+            await self.tell(notices)
+
+    async def tell(self, notices: Sequence[tuple[str, Notice]]) -> None:
+        """Push notices to inboxes: one message for each inbox, or as many as it takes."""
+        await self._plain.reply([*_replies(notices)])
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[Refused]:
         """Send messages; those that reach no queue."""
@@ -62,6 +73,18 @@ class Sender:
         ]
         await self.send(ends)
         self.clear_soon([end.key for end in ends])
+
+    async def revive(self, letters: Sequence[DeadLetter]) -> int:
+        """Have these jobs start anew, and drop their dead letters; how many did."""
+        revived = [
+            (letter, unsent)
+            for letter, unsent in zip(letters, await self._store.revive(letters), strict=True)
+            if unsent is not None
+        ]
+        await self.send([unsent for _, unsent in revived])
+        await self._plain.dead_letters.remove([letter.id for letter, _ in revived])
+        self.clear_soon([unsent.key for _, unsent in revived])
+        return len(revived)
 
     def clear_soon(self, keys: Sequence[str], *, acknowledged: bool = True) -> None:
         """These are sent (and their messages acknowledged). Nobody waits for it; one call is under way at a time."""
@@ -99,6 +122,20 @@ class Sender:
         if sent_only := tuple(self._sent_only):
             await self._store.clear(sent_only, acknowledged=False)
             del self._sent_only[: len(sent_only)]
+
+
+def _replies(notices: Sequence[tuple[str, Notice]]) -> Iterator[tuple[str, bytes]]:
+    by_address: dict[str, list[msgspec.Raw]] = {}
+    for address, notice in notices:
+        by_address.setdefault(address, []).append(msgspec.Raw(_encode(notice)))
+    for address, encoded in by_address.items():
+        start = size = 0
+        for place, one in enumerate(encoded):
+            if size and size + len(one) > _LARGEST_REPLY:
+                yield address, _encode(encoded[start:place])
+                start, size = place, 0
+            size += len(one)
+        yield address, _encode(encoded[start:])
 
 
 def _letter(message: Outgoing, reason: str, now: float) -> DeadLetter:

@@ -23,8 +23,8 @@ class UnstoredBroker(OrderedBroker):
     the process that lost it. Expiry counts on the producer's clock.
     """
 
-    def __init__(self, plain: PlainBroker) -> None:
-        super().__init__(plain, NoStore(plain.clock))
+    def __init__(self, plain: PlainBroker, results: NoStore | None = None) -> None:
+        super().__init__(plain, results or NoStore(plain.clock))
         self.store = None
         self._settled: dict[CallId, list[SettleResult]] = {}
         self.features = msgspec.structs.replace(
@@ -35,6 +35,7 @@ class UnstoredBroker(OrderedBroker):
             id_deduplication=False,
             joins=False,
             guards=False,
+            stores_results=False,
         )
 
     async def settle(self, settlements: Sequence[Settlement], call: CallId | None = None) -> list[SettleResult]:

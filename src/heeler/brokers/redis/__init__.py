@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["from_url"]
 
 
-def from_url(url: BrokerUrl, *, io: IoThread, clock: Clock, namespace: str) -> RedisBroker:
+def from_url(url: BrokerUrl, *, io: IoThread, clock: Clock, namespace: str, area: str = "") -> RedisBroker:
     """The broker that a URL like `redis://localhost:6379/0?publish_timeout=2s` describes.
 
-    Raises ConfigurationError for an unknown or wrong option, or where the extra is not installed.
+    `area` sets keys of the namespace apart. Raises ConfigurationError for an unknown or wrong option, or where the
+    extra is not installed.
     """
     try:
         import hiredis  # noqa: F401 - only to say early what is missing
@@ -27,4 +28,4 @@ def from_url(url: BrokerUrl, *, io: IoThread, clock: Clock, namespace: str) -> R
     from heeler.brokers.redis.broker import RedisBroker
     from heeler.brokers.redis.options import options_of
 
-    return RedisBroker(options_of(url), io=io, clock=clock, namespace=namespace)
+    return RedisBroker(options_of(url), io=io, clock=clock, namespace=namespace, area=area)

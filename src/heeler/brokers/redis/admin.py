@@ -9,7 +9,7 @@ import msgspec
 
 from heeler.brokers.redis.link import Link
 from heeler.brokers.redis.options import RedisOptions
-from heeler.brokers.redis.reading import read_records
+from heeler.brokers.redis.reading import OWN_JOBS
 from heeler.brokers.redis.scripts import script
 from heeler.brokers.redis.stored import NotStored, decode_errors, read_content
 from heeler.contracts import JobState, QueueAdmin, QueueSize
@@ -18,7 +18,7 @@ from heeler.model import DeadLetter, Envelope, ErrorRecord, ResultRecord
 __all__ = ["RedisQueueAdmin"]
 
 _BATCH = 500  # jobs in one script
-_SIZE_FIELDS = 6
+_SIZE_FIELDS = 7
 _LETTER_FIELDS = 10
 
 logger = logging.getLogger("heeler.broker.redis")
@@ -35,21 +35,19 @@ class RedisQueueAdmin(QueueAdmin):
     async def sizes(self, queues: Sequence[str] | None = None) -> list[QueueSize]:
         if queues is not None and not queues:
             return []
-        dead: dict[str, int] = {}
-        async for letter in self._each_letter("new"):
-            dead[letter.queue] = dead.get(letter.queue, 0) + 1
-        asked = queues or ()
-        said = await self._link().run(script("sizes"), len(asked), *asked)
+        asked, options = queues or (), self._options
+        kept = (options.dead_letter_ttl, options.dead_letter_limit)
+        said = await self._link().run(script("sizes"), *kept, len(asked), *asked)
         sizes = []
         for n in range(1, len(said), _SIZE_FIELDS):
-            name, waiting, scheduled, running, paused, oldest = said[n : n + _SIZE_FIELDS]
+            name, waiting, scheduled, running, dead, paused, oldest = said[n : n + _SIZE_FIELDS]
             sizes.append(
                 QueueSize(
                     queue=name.decode(),
                     waiting=int(waiting),
                     scheduled=int(scheduled),
                     running=int(running),
-                    dead=dead.get(name.decode(), 0),
+                    dead=int(dead),
                     paused=bool(paused),
                     oldest=max(0.0, float(said[0]) - float(oldest)) if oldest else None,
                 )
@@ -64,7 +62,7 @@ class RedisQueueAdmin(QueueAdmin):
         if queue is None:
             queues = [size.queue for size in await self.sizes()]
             if after is not None:
-                last = (await read_records(link, [after]))[0]
+                last = (await OWN_JOBS.read(link, [after]))[0]
                 if last is not None and last.envelope.queue in queues:
                     queues = queues[queues.index(last.envelope.queue) :]
         ids: list[str] = []
@@ -73,7 +71,7 @@ class RedisQueueAdmin(QueueAdmin):
                 begin = after if number == 0 and after is not None else ""
                 found = await link.run(script("list"), name or "", state, limit - len(ids), begin)
                 ids += [id.decode() for id in found]
-        return [record for record in await read_records(link, ids) if record is not None]
+        return [record for record in await OWN_JOBS.read(link, ids, in_line=True) if record is not None]
 
     async def peek(self, queue: str, limit: int = 1) -> list[ResultRecord]:
         return await self.list_jobs("waiting", queue, limit)
@@ -127,10 +125,19 @@ class RedisQueueAdmin(QueueAdmin):
     async def purge_dead(
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
     ) -> int:
-        count = 0
-        for batch in await self._batches(ids, queue, task):
-            count += await self._link().run(script("purge_dead"), len(batch), *(letter.id for letter in batch))
-        return count
+        count: int = 0
+        meant = (queue or "", task or "")
+        if ids is not None:
+            for start in range(0, len(ids), _BATCH):
+                part = ids[start : start + _BATCH]
+                count += (await self._link().run(script("purge_dead"), *meant, "ids", len(part), *part))[0]
+            return count
+        after = last = b""
+        while True:
+            dropped, after, last = await self._link().run(script("purge_dead"), *meant, "all", after, last, _BATCH)
+            count += dropped
+            if not last:
+                return count
 
     async def _batches(self, ids: Sequence[str] | None, queue: str | None, task: str | None) -> list[list[DeadLetter]]:
         """The dead letters that are meant, oldest first, as many at a time as one script should take."""

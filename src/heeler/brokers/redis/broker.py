@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from heeler.brokers.redis.admin import RedisQueueAdmin
-from heeler.brokers.redis.caller import CallerLink
+from heeler.brokers.redis.caller import CallerLink, Sent
 from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.control import RedisControlChannel
 from heeler.brokers.redis.doctor import findings
@@ -17,14 +17,14 @@ from heeler.brokers.redis.listener import Listener
 from heeler.brokers.redis.options import RedisOptions
 from heeler.brokers.redis.publishing import (
     Places,
+    Publishing,
+    ScriptCall,
     call_arguments,
-    is_plain,
-    job_arguments,
-    publication_arguments,
     publish_results,
 )
 from heeler.brokers.redis.renewing import renewal_answer, renewal_arguments
-from heeler.brokers.redis.scripts import script
+from heeler.brokers.redis.schedules import RedisScheduleStore
+from heeler.brokers.redis.scripts import Script, script
 from heeler.brokers.redis.settling import Settling
 from heeler.brokers.redis.store import RedisResultStore
 from heeler.brokers.redis.subscription import RedisSubscription
@@ -38,15 +38,20 @@ from heeler.model import CallId, Publication, PublishResult, Renewal, RenewalAns
 __all__ = ["RedisBroker"]
 
 
+_SESSIONS = 1000
+
+
 class RedisBroker(Broker):
     """Jobs and results in one Redis or Valkey server, for any number of processes and machines.
 
-    A namespace is one hash slot. `time_from` is for tests: a clock to take the place of the server's own.
+    A namespace is one hash slot; `area` sets keys in it apart. `time_from` is for tests: a clock to take the place of
+    the server's own.
     """
 
     features = Features()
     store: RedisResultStore
     admin: RedisQueueAdmin
+    schedules: RedisScheduleStore
     control: RedisControlChannel
 
     def __init__(
@@ -56,6 +61,7 @@ class RedisBroker(Broker):
         io: IoThread,
         clock: Clock,
         namespace: str,
+        area: str = "",
         time_from: Clock | None = None,
     ) -> None:
         super().__init__(io=io, clock=clock, namespace=namespace)
@@ -63,7 +69,7 @@ class RedisBroker(Broker):
             raise ConfigurationError(f"a namespace on Redis is a name without braces, got {namespace!r}")
         self.options = options
         self.max_payload = options.max_payload
-        self._prefix = f"{{{namespace}}}:"
+        self.prefix = f"{{{namespace}}}:{area}"
         self._now: Callable[[], bytes] = (
             (lambda: b"") if time_from is None else (lambda: repr(time_from.time()).encode())
         )
@@ -71,23 +77,28 @@ class RedisBroker(Broker):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._parked: list[Any] = []
         self._begin()
-        self.store = RedisResultStore(self._opened, lambda: self._listener)
-        self.admin = RedisQueueAdmin(self._opened, options, self._prefix)
-        self.control = RedisControlChannel(self._opened, lambda: self._listener, self._prefix)
+        self.store = RedisResultStore(self.link, self.listener)
+        self.admin = RedisQueueAdmin(self.link, options, self.prefix)
+        self.schedules = RedisScheduleStore(self.link)
+        self.control = RedisControlChannel(self.link, self.listener, self.prefix)
         call_in_child(self._start_anew)
 
     def _begin(self) -> None:
         self._session = new_id()
         self._numbers = itertools.count(1)
-        self._target = Target(self.options, self._prefix)
-        self._caller = CallerLink(self._target, self.io, self._now)
+        self._last_calls: dict[str, int] = {}  # of sessions that settle: the number of the last call
+        self._target = Target(self.options, self.prefix)
+        self._caller = self._new_caller()
+        self._callers: list[CallerLink] = []  # for who sends many, one each; the unused ones
+        self._first_link: Link | None = None  # until it is connected: that of all attempts to open
         self._link: Link | None = None
         self._publishing: Link | None = None
         self._listener: Listener
 
     def _start_anew(self) -> None:
         """In a forked child: what was inherited is kept where nobody uses or closes it."""
-        self._parked += [self._target, self._caller, self._link, self._publishing, self._tasks]
+        self._parked += [self._target, self._caller, self._callers, self._first_link, self._link, self._publishing]
+        self._parked.append(self._tasks)
         if self._link is not None:
             self._parked.append(self._listener)
         self._tasks = set()
@@ -96,24 +107,29 @@ class RedisBroker(Broker):
     def _new_link(self) -> Link:
         return Link(self._target, self.clock, self._now)
 
+    def _new_caller(self) -> CallerLink:
+        return CallerLink(self._target, self.io, self._now)
+
     async def open(self) -> None:
         if self._link is not None:
             return
-        link = self._new_link()
-        try:
-            await link.connection()
-        except BaseException:
-            await link.close()
-            raise
-        self._link = link
+        if self._first_link is None:
+            self._first_link = self._new_link()
+        link = self._first_link
+        await link.connection()
+        self._link, self._first_link = link, None
         # WAIT blocks its connection until the replicas have answered, so publishing has one of its own then.
         self._publishing = self._new_link() if self.options.wait_replicas else link
-        self._listener = Listener(self._new_link(), link, self._prefix)
+        self._listener = Listener(self._new_link(), link, self.prefix)
 
     async def close(self) -> None:
         link, self._link = self._link, None
+        first_link, self._first_link = self._first_link, None
+        if first_link is not None:
+            await first_link.close()
         publishing, self._publishing = self._publishing, None
-        self._caller.close()
+        for caller in (self._caller, *self._callers):
+            caller.close()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -124,10 +140,18 @@ class RedisBroker(Broker):
         if publishing is not None and publishing is not link:
             await publishing.close()
 
-    def _opened(self) -> Link:
+    def link(self) -> Link:
+        """The open link. Raises BrokerUnavailable."""
         if self._link is None:
             raise BrokerUnavailable(f"the broker on {self.options.shown} is not open in this process")
         return self._link
+
+    def listener(self) -> Listener:
+        return self._listener
+
+    def next_call(self) -> CallId:
+        """Names a call that nobody else has named."""
+        return CallId(self._session, next(self._numbers))
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -138,16 +162,28 @@ class RedisBroker(Broker):
     # Publishing
 
     async def publish(self, publication: Publication) -> list[PublishResult]:
-        self._opened()
-        arguments = self._publication(publication)
+        publishing = self._publishing_of(publication)
+        refused = await self._run_surely(publishing.first, publishing.again)
+        return publish_results(publication, refused, self.max_payload)
+
+    async def run_surely(self, script: Script, *arguments: Argument) -> Any:
+        """Run a script that may be repeated until it is answered and, if so configured, replicas have what it wrote.
+
+        Raises BrokerUnavailable after `publish_timeout`.
+        """
+        call = (script, list(arguments))
+        return await self._run_surely(call, lambda: call)
+
+    async def _run_surely(self, call: ScriptCall, again: Callable[[], ScriptCall]) -> Any:
+        self.link()
         link = self._publishing
         assert link is not None
         until = asyncio.get_running_loop().time() + self.options.publish_timeout
-        then = self._wait() if self.options.wait_replicas else ()
+        then = self._wait()
         while True:
             try:
                 async with asyncio.timeout_at(until):
-                    refused, replicas = await link.run_until(until, then, script(_name(publication)), *arguments)
+                    said, replicas = await link.run_until(until, then, call[0], *call[1])
             except TimeoutError:
                 raise self._not_answered() from None
             except BrokerUnavailable as error:
@@ -155,27 +191,57 @@ class RedisBroker(Broker):
                 if not error.outcome_unknown or asyncio.get_running_loop().time() >= until:
                     raise
             else:
-                if then:
-                    self._check_replicas(replicas)
-                return publish_results(publication, refused, self.max_payload)
+                if said is not None:
+                    if then:
+                        self._check_replicas(replicas)
+                    return said
+            call = again()
 
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
         """`publish` in the calling thread, on a socket of its own."""
-        arguments = self._publication(publication)
-        then = self._wait() if self.options.wait_replicas else ()
-        refused, replicas = self._caller.run(script(_name(publication)), *arguments, then=then)
-        if then:
+        return self._answers(publication, *self._caller.run(self._publishing_of(publication), self._wait()))
+
+    def publish_each_blocking(self, publications: Iterable[Publication]) -> Iterator[list[PublishResult]]:
+        """One is under way while the next is read, so the making of publications and the server's work overlap."""
+        # Who makes the next publication may well publish something himself, so this takes a connection of its own.
+        caller = self._callers.pop() if self._callers else self._new_caller()
+        under_way: tuple[Publication, Sent] | None = None
+        try:
+            for publication in publications:
+                answers = None if under_way is None else self._finish(caller, *under_way)
+                under_way = None
+                under_way = publication, caller.begin(self._publishing_of(publication), self._wait())
+                if answers is not None:
+                    yield answers
+            if under_way is not None:
+                last, under_way = under_way, None
+                yield self._finish(caller, *last)
+        finally:
+            if under_way is not None:
+                self._finish(caller, *under_way)
+            if self._link is None or self._callers:
+                caller.close()
+            else:
+                self._callers.append(caller)
+
+    def _finish(self, caller: CallerLink, publication: Publication, sent: Sent) -> list[PublishResult]:
+        return self._answers(publication, *caller.finish(sent))
+
+    def _answers(self, publication: Publication, refused: Sequence[bytes], replicas: Any) -> list[PublishResult]:
+        if self.options.wait_replicas:
             self._check_replicas(replicas)
         return publish_results(publication, refused, self.max_payload)
 
-    def _publication(self, publication: Publication) -> list[Argument]:
+    def _publishing_of(self, publication: Publication) -> Publishing:
         call = publication.call
         if call is None:
-            call = CallId(self._session, next(self._numbers))
-        write = job_arguments if is_plain(publication) else publication_arguments
-        return [*call_arguments(call), *write(publication, self._places, self.max_payload)]
+            call = self.next_call()
+        return Publishing(publication, call, self._places, self.max_payload)
 
     def _wait(self) -> tuple[Argument, ...]:
+        """The command with which to wait for replicas, if that is asked for."""
+        if not self.options.wait_replicas:
+            return ()
         return ("WAIT", self.options.wait_replicas, int(self.options.publish_timeout * 700))
 
     def _check_replicas(self, count: int) -> None:
@@ -195,7 +261,7 @@ class RedisBroker(Broker):
     # Working
 
     async def subscribe(self, queues: Sequence[QueueShare], lease: float, worker_id: str = "") -> Subscription:
-        link = self._opened()
+        link = self.link()
         subscription = RedisSubscription(link, self._listener, self.options, self.clock, queues, lease, self._spawn)
         await subscription.open()
         return subscription
@@ -203,16 +269,21 @@ class RedisBroker(Broker):
     async def extend(self, renewals: Sequence[Renewal], lease: float) -> RenewalAnswer:
         if not renewals:
             return RenewalAnswer()
-        return renewal_answer(await self._opened().run(script("extend"), *renewal_arguments(renewals, lease)))
+        return renewal_answer(await self.link().run(script("extend"), *renewal_arguments(renewals, lease)))
 
     async def settle(self, settlements: Sequence[Settlement], call: CallId | None = None) -> list[SettleResult]:
         settling = Settling(settlements, self.options, self._places)
-        said = await self._opened().run(script(settling.script), *call_arguments(call), *settling.arguments)
+        again = "1" if call is not None and self._may_be_repeated(call) else ""
+        said = await self.link().run(script(settling.script), *call_arguments(call), again, *settling.arguments)
         return settling.results(said)
 
+    def _may_be_repeated(self, call: CallId) -> bool:
+        """Whether it may have been sent before: not if its session is known here and has not come so far."""
+        if len(self._last_calls) > _SESSIONS:
+            self._last_calls.clear()
+        last = self._last_calls.get(call.session)
+        self._last_calls[call.session] = call.number if last is None else max(last, call.number)
+        return last is None or call.number <= last
+
     async def doctor(self) -> list[tuple[str, str, str]]:
-        return await findings(self._opened())
-
-
-def _name(publication: Publication) -> str:
-    return "publish" if is_plain(publication) else "publish_all"
+        return await findings(self.link())

@@ -1,4 +1,4 @@
-"""Presence and commands between the workers that share a server."""
+"""Presence, commands and events between the processes that share a server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 from heeler.brokers.redis.link import Link
 from heeler.brokers.redis.listener import Listener
 from heeler.brokers.redis.scripts import script
-from heeler.contracts import CommandInbox, ControlChannel
+from heeler.contracts import CommandInbox, ControlChannel, EventInbox
 from heeler.errors import HeelerError
-from heeler.model import Command, WorkerPresence
+from heeler.model import Command, EventBatch, WorkerPresence
 
 __all__ = ["RedisControlChannel"]
 
@@ -21,6 +21,7 @@ logger = logging.getLogger("heeler.broker.redis")
 _encode = msgspec.msgpack.Encoder().encode
 _decode_presence = msgspec.msgpack.Decoder(WorkerPresence).decode
 _decode_command = msgspec.msgpack.Decoder(Command).decode
+_decode_batch = msgspec.msgpack.Decoder(EventBatch).decode
 
 
 class RedisCommandInbox(CommandInbox):
@@ -73,6 +74,55 @@ class RedisCommandInbox(CommandInbox):
         self._arrived.set()
 
 
+class RedisEventInbox(EventInbox):
+    """Events as they are published to the address of one who follows them."""
+
+    def __init__(self, link: Link, listener: Listener, prefix: str) -> None:
+        self._link = link
+        self._listener = listener
+        self._followers = f"{prefix}followers"
+        self._address = ""
+        self._batches: list[EventBatch] = []
+        self._arrived = asyncio.Event()
+        self._listed = False
+
+    async def open(self) -> None:
+        self._address = await self._listener.listen(self._take, self._missed)
+        await self._enlist()
+
+    async def _enlist(self) -> None:
+        await self._link.command("SADD", self._followers, self._address)
+        self._listed = True
+
+    async def receive(self) -> list[EventBatch]:
+        while not self._batches:
+            await self._listener.connected()
+            if not self._listed:
+                await self._enlist()
+            self._arrived.clear()
+            await self._arrived.wait()
+        batches, self._batches = self._batches, []
+        return batches
+
+    async def close(self) -> None:
+        await self._listener.stop(self._address)
+        try:
+            await self._link.command("SREM", self._followers, self._address)
+        except HeelerError as error:
+            logger.debug("the address %s could not be given back: %s", self._address, error)
+
+    def _take(self, message: bytes) -> None:
+        try:
+            self._batches.append(_decode_batch(message))
+        except msgspec.DecodeError as error:
+            logger.error("a message on the channel of events is none of ours: %s", error)
+        self._arrived.set()
+
+    def _missed(self) -> None:
+        self._listed = False
+        self._arrived.set()
+
+
 class RedisControlChannel(ControlChannel):
     """Who announced itself, by the server's clock. A command that nobody hears is lost, which only delays."""
 
@@ -105,3 +155,14 @@ class RedisControlChannel(ControlChannel):
         inbox = RedisCommandInbox(self._link(), self._listener(), self._prefix, worker_id)
         await inbox.open()
         return inbox
+
+    async def follow(self) -> EventInbox:
+        inbox = RedisEventInbox(self._link(), self._listener(), self._prefix)
+        await inbox.open()
+        return inbox
+
+    async def is_followed(self) -> bool:
+        return bool(await self._link().command("EXISTS", f"{self._prefix}followers"))
+
+    async def tell(self, batch: EventBatch) -> bool:
+        return bool(await self._link().run(script("tell"), _encode(batch)))

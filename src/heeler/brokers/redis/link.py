@@ -13,7 +13,8 @@ from heeler.brokers.redis.masters import find_master
 from heeler.brokers.redis.options import Address, RedisOptions
 from heeler.brokers.redis.scripts import Script
 from heeler.clock import Clock
-from heeler.errors import BrokerUnavailable, HeelerError
+from heeler.errors import HeelerError
+from heeler.reconnecting import Reconnecting
 
 __all__ = ["Link", "Target"]
 
@@ -50,14 +51,11 @@ class Link:
     def __init__(self, target: Target, clock: Clock, time: Callable[[], bytes]) -> None:
         self.target = target
         self.options = target.options
-        self._clock = clock
         self._time = time
-        self._connection: Connection | None = None
-        self._attempt: asyncio.Task[Connection] | None = None
-        self._failures = 0
-        self._failed_at = 0.0
-        self._last_error: HeelerError | None = None
-        self._closed = False
+        self._next_call: asyncio.Future[None] | None = None
+        self._connecting: Reconnecting[Connection] = Reconnecting(
+            self._connect, self.options.reconnect, clock, f"Redis at {self.options.shown}"
+        )
 
     # Being connected
 
@@ -66,54 +64,17 @@ class Link:
 
         Raises BrokerUnavailable or ConfigurationError.
         """
-        loop = asyncio.get_running_loop()
-        while True:
-            if self._connection is not None and self._connection.is_open:
-                return self._connection
-            if self._closed:
-                raise BrokerUnavailable(f"Redis at {self.options.shown}: the broker is closed in this process")
-            if self._attempt is None:
-                self._attempt = loop.create_task(self._connect(), name="heeler-redis-connect")
-            attempt = self._attempt
-            try:
-                async with asyncio.timeout_at(until):
-                    return await asyncio.shield(attempt)
-            except TimeoutError:
-                raise self._last_error or BrokerUnavailable(
-                    f"Redis at {self.options.shown} cannot be reached in time"
-                ) from None
-            except BrokerUnavailable:
-                if until is None or loop.time() >= until or self._has_given_up():
-                    raise
-
-    def _has_given_up(self) -> bool:
-        most = self.options.reconnect_attempts
-        return most is not None and self._failures >= most
+        current = self._connecting.current
+        if current is not None and not current.is_open:
+            self._connecting.lost()
+        return await self._connecting.get(until)
 
     async def _connect(self) -> Connection:
         try:
-            if self._has_given_up() and self._last_error is not None:
-                raise BrokerUnavailable(f"{self._last_error}; given up after {self._failures} attempts")
-            await self._pause_after_failure()
-            connection = await self._greeted()
-        except HeelerError as error:
-            self._failures += 1
-            self._failed_at = asyncio.get_running_loop().time()
-            self._last_error = error
+            return await self._greeted()
+        except HeelerError:
             self.target.doubt()
             raise
-        else:
-            self._failures = 0
-            self._connection = connection
-            return connection
-        finally:
-            self._attempt = None
-
-    async def _pause_after_failure(self) -> None:
-        if self._failures:
-            full = min(self.options.reconnect_delay * 2.0 ** min(self._failures, 30), self.options.reconnect_max_delay)
-            pause = full * (0.5 + self._clock.random() / 2)
-            await asyncio.sleep(self._failed_at + pause - asyncio.get_running_loop().time())
 
     async def _greeted(self) -> Connection:
         address = await self.target.address()
@@ -129,16 +90,12 @@ class Link:
 
     def drop(self) -> None:
         """Lose the connection; the next use makes another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._connecting.current is not None:
+            self._connecting.current.close()
+            self._connecting.lost()
 
     async def close(self) -> None:
-        self._closed = True
-        attempt = self._attempt
-        if attempt is not None:
-            attempt.cancel()
-            await asyncio.gather(attempt, return_exceptions=True)
+        await self._connecting.close()
         self.drop()
 
     # Using it
@@ -165,6 +122,11 @@ class Link:
         except Reply as error:
             raise from_reply(error, self.options.shown) from None
 
+    async def until_next_call(self, seconds: float) -> None:
+        """Wait until something is sent, at most so long."""
+        self._next_call = self._next_call or asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._next_call], timeout=seconds)
+
     async def command(self, *parts: Argument) -> Any:
         """Any other command. Raises BrokerUnavailable or ConfigurationError."""
         try:
@@ -175,11 +137,15 @@ class Link:
     async def _ask(self, data: bytes, until: float | None, then: tuple[Argument, ...]) -> tuple[Any, Any]:
         moves = 0
         while True:
-            connection = self._connection
+            connection = self._connecting.current
             if connection is None or not connection.is_open:
                 connection = await self.connection(until)
             try:
-                reply = await connection.send_packed(data)
+                sent = connection.send_packed(data)
+                if self._next_call is not None:
+                    self._next_call.set_result(None)
+                    self._next_call = None
+                reply = await sent
                 return reply, await connection.send(*then) if then else None
             except Reply as error:
                 if needs_script(error):

@@ -16,7 +16,7 @@ from heeler.errors import HeelerError
 __all__ = ["Listener"]
 
 _PING_EVERY = 4.0  # seconds; with the patience of a connection a half-open one is found within 15
-_PATIENCE = 5.0
+_PATIENCE = 7.0  # a server that is slow by five seconds is not dead
 
 logger = logging.getLogger("heeler.broker.redis")
 
@@ -53,11 +53,12 @@ class Listener:
         return address
 
     async def stop(self, address: str) -> None:
-        """Hear no more of this address."""
+        """Hear no more of this address; all that was published to it before has been heard then."""
         channel = f"{self._prefix}{address}".encode()
-        if self._handlers.pop(channel, None) is not None and self._is_connected():
+        if channel in self._handlers and self._is_connected():
             with contextlib.suppress(HeelerError, Reply):  # a lost connection hears nothing either
                 await self._connection.send("UNSUBSCRIBE", channel)  # type: ignore[union-attr]
+        self._handlers.pop(channel, None)
 
     async def connected(self) -> None:
         """Return when it hears. Raises BrokerUnavailable or ConfigurationError."""
@@ -66,11 +67,14 @@ class Listener:
         connection = await self._link.connection()
         if connection is self._connection:
             return
+        is_back = self._connection is not None
         self._connection = connection
         connection.on_message = self._take
         connection.on_lost = self._lost
         if self._handlers:
             await self._subscribe(list(self._handlers))
+            if is_back:
+                self._lost()  # from here on nothing is missed any more
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="heeler-redis-listener")
 
@@ -103,7 +107,6 @@ class Listener:
                     await self._ping()
                 else:
                     await self.connected()
-                    self._lost()
             except HeelerError as error:
                 logger.debug("the listening connection: %s", error)  # who needs it says so louder
                 await asyncio.sleep(0.2)

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from heeler.errors import ConfigurationError
+from heeler.reconnecting import ReconnectPolicy
 from heeler.url import BrokerUrl
 
 __all__ = ["Address", "RedisOptions", "options_of"]
@@ -71,9 +72,7 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = True
     client_name: str = "heeler"
     connect_timeout: float = 5.0
-    reconnect_attempts: int | None = None  # None: for ever
-    reconnect_delay: float = 0.05
-    reconnect_max_delay: float = 1.0
+    reconnect: ReconnectPolicy = ReconnectPolicy()
     publish_timeout: float = 5.0
     wait_replicas: int = 0
     max_payload: int = 1 << 20
@@ -131,7 +130,6 @@ def options_of(url: BrokerUrl) -> RedisOptions:
         raise ConfigurationError(f"{url.redacted!r} has TLS options but no TLS; write rediss://, or add ?tls=1")
     if tls and scheme == "redis+socket":
         raise ConfigurationError(f"{url.redacted!r}: a socket file needs no TLS")
-    attempts = url.option_int("reconnect_attempts", None, minimum=1)
     return RedisOptions(
         shown=url.redacted,
         kind=kind,
@@ -150,9 +148,11 @@ def options_of(url: BrokerUrl) -> RedisOptions:
         verify=url.option_bool("verify", True),
         client_name=url.option("client_name", "heeler"),
         connect_timeout=url.option_duration("connect_timeout", 5.0),
-        reconnect_attempts=attempts,
-        reconnect_delay=url.option_duration("reconnect_delay", 0.05),
-        reconnect_max_delay=url.option_duration("reconnect_max_delay", 1.0),
+        reconnect=ReconnectPolicy(
+            url.option_int("reconnect_attempts", None, minimum=1),
+            url.option_duration("reconnect_delay", 0.05),
+            url.option_duration("reconnect_max_delay", 1.0),
+        ),
         publish_timeout=url.option_duration("publish_timeout", 5.0),
         wait_replicas=url.option_int("wait_replicas", 0, minimum=0),
         max_payload=url.option_int("max_payload", 1 << 20, minimum=1),

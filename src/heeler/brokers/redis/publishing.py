@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from heeler.brokers.redis.connection import Argument
+from heeler.brokers.redis.scripts import Script, script
 from heeler.brokers.redis.stored import content_of
-from heeler.model import CallId, Envelope, Latch, Publication, PublishAnswer, PublishResult
+from heeler.model import (
+    CallId,
+    Envelope,
+    Latch,
+    Publication,
+    PublishAnswer,
+    PublishResult,
+    guard_moved,
+    guard_refused,
+)
 
 __all__ = [
     "Places",
+    "Publishing",
+    "ScriptCall",
     "call_arguments",
-    "is_plain",
-    "job_arguments",
+    "move_arguments",
     "publication_arguments",
     "publish_results",
     "why_too_large",
 ]
 
+ScriptCall = tuple[Script, list[Argument]]
+
 _MOST_PLACES = 1000
+_AT_ONCE = 2000  # jobs, as lua/given.lua has it
 _REFUSED, _EXISTS, _CONFLICT = PublishAnswer.REFUSED, PublishAnswer.EXISTS, PublishAnswer.CONFLICT
 
 
@@ -42,20 +56,44 @@ class Places:
         return place
 
 
-def is_plain(publication: Publication) -> bool:
-    """Whether the script without guards and latches will do."""
-    return publication.guard is None and not publication.latches
-
-
 def call_arguments(call: CallId | None) -> list[Argument]:
     return [call.session, call.number] if call is not None else ["", ""]
 
 
-def job_arguments(publication: Publication, places: Places, max_payload: int) -> list[Argument]:
-    """What `take_jobs` of lua/publishing.lua reads; bodies that are too large are left out."""
-    arguments: list[Argument] = []
-    _add_jobs(arguments, publication.envelopes, places, max_payload)
-    return arguments
+class Publishing:
+    """A publication as calls of scripts: which is to be tried first, and which carries it out in any case."""
+
+    __slots__ = ("_call", "_max_payload", "_places", "_publication", "first")
+
+    def __init__(self, publication: Publication, call: CallId, places: Places, max_payload: int) -> None:
+        self._publication = publication
+        self._call = call
+        self._places = places
+        self._max_payload = max_payload
+        self.first = self._plain() or self.again()
+
+    def _plain(self) -> ScriptCall | None:
+        """The fast script, which knows new jobs only that may start at once; None if it would not do."""
+        publication = self._publication
+        if publication.guard is not None or publication.latches or publication.call is not None:
+            return None
+        arguments = [*call_arguments(self._call), 0]
+        jobs = 0
+        for envelope in publication.envelopes:
+            if envelope.fingerprint or _more(envelope):
+                return None
+            if len(envelope.body) <= self._max_payload:
+                arguments += (envelope.id, self._places.of(envelope), content_of(envelope))
+                jobs += 1
+        arguments[2] = jobs
+        if not 0 < jobs <= _AT_ONCE:
+            return None
+        return script("publish"), arguments
+
+    def again(self) -> ScriptCall:
+        """The script for everything, which also knows a repetition."""
+        arguments = publication_arguments(self._publication, self._places, self._max_payload)
+        return script("publish_all"), [*call_arguments(self._call), *arguments]
 
 
 def publication_arguments(publication: Publication, places: Places, max_payload: int) -> list[Argument]:
@@ -65,7 +103,7 @@ def publication_arguments(publication: Publication, places: Places, max_payload:
     if guard is None:
         arguments.append("")
     else:
-        arguments += ["1", guard.cell, *_optional(guard.expected), *_optional(guard.next)]
+        arguments += ["1", guard.cell, *move_arguments(guard.expected, guard.next, guard.due_at)]
     _add_jobs(arguments, publication.envelopes, places, max_payload)
     arguments.append(len(publication.latches))
     for latch in publication.latches:
@@ -73,11 +111,17 @@ def publication_arguments(publication: Publication, places: Places, max_payload:
     return arguments
 
 
+def move_arguments(expected: bytes | None, following: bytes | None, due_at: float | None) -> list[Argument]:
+    """What `move_cell` of lua/cells.lua reads."""
+    return [*_optional(expected), *_optional(following), "" if due_at is None else repr(due_at)]
+
+
 def _optional(value: bytes | None) -> tuple[Argument, Argument]:
     return ("", "") if value is None else ("1", value)
 
 
 def _add_jobs(arguments: list[Argument], envelopes: Iterable[Envelope], places: Places, max_payload: int) -> None:
+    """Bodies that are too large are left out."""
     count = len(arguments)
     arguments.append(0)
     jobs = 0
@@ -115,17 +159,30 @@ def _more(envelope: Envelope) -> bytes:
 
 
 def _add_latch(arguments: list[Argument], latch: Latch, places: Places, max_payload: int) -> None:
-    arguments += [latch.id, latch.rule.value, "" if latch.total is None else latch.total, latch.keep]
+    arguments += [
+        latch.id,
+        latch.rule.value,
+        "" if latch.total is None else latch.total,
+        latch.keep,
+        latch.scope or "",
+        latch.data,
+        latch.reply_to or "",
+    ]
     for envelope in (latch.envelope, latch.on_break):
         _add_jobs(arguments, () if envelope is None else (envelope,), places, max_payload)
 
 
 def publish_results(publication: Publication, refused: Sequence[bytes], max_payload: int) -> list[PublishResult]:
-    """One answer for each envelope, from what the script says of those that were not accepted."""
+    """The answers of the contract, from what the script says of those that were not accepted."""
     if refused and refused[0] == b"R":
-        assert publication.guard is not None
-        reason = f"the cell {publication.guard.cell!r} does not hold what the publication expects"
-        return [PublishResult(_REFUSED, envelope.id, reason) for envelope in publication.envelopes]
+        return guard_refused(publication)
+    results = _job_results(publication, refused, max_payload)
+    if publication.guard is not None:
+        results.append(guard_moved(publication.guard))
+    return results
+
+
+def _job_results(publication: Publication, refused: Sequence[bytes], max_payload: int) -> list[PublishResult]:
     if not refused and all(len(envelope.body) <= max_payload for envelope in publication.envelopes):
         return [PublishResult(PublishAnswer.ACCEPTED, envelope.id) for envelope in publication.envelopes]
     said = {

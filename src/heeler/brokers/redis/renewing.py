@@ -8,7 +8,7 @@ from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.stored import encode
 from heeler.model import Renewal, RenewalAnswer, RunReport
 
-__all__ = ["renewal_answer", "renewal_arguments"]
+__all__ = ["renewal_answer", "renewal_arguments", "report_arguments"]
 
 
 def renewal_arguments(renewals: Sequence[Renewal], lease: float) -> list[Argument]:
@@ -18,12 +18,16 @@ def renewal_arguments(renewals: Sequence[Renewal], lease: float) -> list[Argumen
         receipt = renewal.delivery.receipt
         envelope = renewal.delivery.envelope
         arguments += [receipt.id, receipt.tag or b"", envelope.queue, receipt.epoch, "M" if renewal.started else ""]
-        report = renewal.report
-        if report is None:
-            arguments.append("")
-        else:
-            arguments += [encode(report), envelope.reply_to or "", *_fields(report)]
+        arguments += report_arguments(renewal)
     return arguments
+
+
+def report_arguments(renewal: Renewal) -> list[Argument]:
+    """What a run says of itself; one empty text if it says nothing."""
+    report = renewal.report
+    if report is None:
+        return [""]
+    return [encode(report), renewal.delivery.envelope.reply_to or "", *_fields(report)]
 
 
 def _fields(report: RunReport) -> list[Argument]:

@@ -10,7 +10,7 @@ from heeler.brokers.redis.publishing import Places, publication_arguments, why_t
 from heeler.brokers.redis.stored import LETTERS, encode, encode_record
 from heeler.model import Action, SettleAnswer, Settlement, SettleResult
 
-__all__ = ["Settling"]
+__all__ = ["Settling", "ending_arguments"]
 
 _ACCEPTED = SettleResult(SettleAnswer.ACCEPTED)
 _LOST = SettleResult(SettleAnswer.LOST)
@@ -57,7 +57,7 @@ class Settling:
             group = self._plain[envelope.queue] = ([], [])
         group[0].append(number)
         receipt = settlement.delivery.receipt
-        group[1].extend((receipt.id, receipt.tag or b"", *_ending(settlement)))
+        group[1].extend((receipt.id, receipt.tag or b"", *ending_arguments(settlement)))
 
     def _end_plain(self) -> None:
         for queue, (numbers, arguments) in self._plain.items():
@@ -91,10 +91,10 @@ class Settling:
         envelope = settlement.delivery.envelope
         record = settlement.record
         if settlement.action is Action.ACK:
-            rest = _ending(settlement)
+            rest = ending_arguments(settlement)
         elif settlement.action is Action.DEAD_LETTER:
             rest = [
-                *_ending(settlement),
+                *ending_arguments(settlement),
                 settlement.reason,
                 encode(settlement.errors),
                 settlement.attempts,
@@ -119,7 +119,7 @@ class Settling:
             rest += publication_arguments(settlement.follow_ups, self._places, self._options.max_payload)
         rest.append(len(settlement.arrivals))
         for arrival in settlement.arrivals:
-            rest += [arrival.latch, arrival.member, arrival.kind.value]
+            rest += [arrival.latch, arrival.member, arrival.kind.value, arrival.job]
         return rest
 
     def results(self, said: Sequence[bytes]) -> list[SettleResult]:
@@ -134,7 +134,7 @@ class Settling:
         return results
 
 
-def _ending(settlement: Settlement) -> list[Argument]:
+def ending_arguments(settlement: Settlement) -> list[Argument]:
     """Epoch, time and kind in one text, of which a batch has few; whom to tell; the record."""
     envelope = settlement.delivery.envelope
     record = settlement.record

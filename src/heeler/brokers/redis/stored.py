@@ -8,9 +8,10 @@ from typing import Any
 import hiredis
 import msgspec
 
-from heeler.model import Envelope, ErrorRecord, ResultRecord, TaskStatus
+from heeler.model import Envelope, ErrorRecord, ResultRecord, TaskStatus, cancelled_record, expired_record
 
 __all__ = [
+    "EXPIRED",
     "LETTERS",
     "STATUSES",
     "NotStored",
@@ -34,6 +35,7 @@ STATUSES = {
     b"R": TaskStatus.READY,
     b"W": TaskStatus.RUNNING,
 }
+EXPIRED = b"X"
 _LENGTHS = struct.Struct("<IIH")
 _STORED = struct.Struct("<dddcIIH")
 _PREFIX = _STORED.size - _LENGTHS.size
@@ -136,17 +138,21 @@ def read_content(content: bytes) -> Envelope:
     return envelope_of(bytes(_PREFIX) + content)
 
 
-def record_of(stored: bytes, next_at: bytes = b"", is_running: bytes = b"", more: bytes = b"") -> ResultRecord | None:
-    """The record of a stored job as a reader sees it now; None where only the id is kept. Raises NotStored."""
+def record_of(stored: bytes, next_at: bytes = b"", phase: bytes = b"", more: bytes = b"") -> ResultRecord | None:
+    """The record of a stored job as a reader sees it now, from what lua/records.lua answers; None where only the id is
+    kept. Raises NotStored.
+    """
     letter = stored[_PREFIX - 1 : _PREFIX]
     if letter == b"N":
         return None
     envelope = envelope_of(stored)
     if letter == b"L":
         record = _after_runs(envelope, frames(more))
+        if phase.startswith(EXPIRED):
+            return expired_record(record, float(phase[1:]))
         return msgspec.structs.replace(
             record,
-            status=TaskStatus.RUNNING if is_running else TaskStatus.READY,
+            status=TaskStatus.RUNNING if phase else TaskStatus.READY,
             next_at=float(next_at) if next_at else None,
         )
     _, _, _, _, whole, _, head = _STORED.unpack_from(stored)
@@ -217,14 +223,7 @@ def _unrun_record(envelope: Envelope, tail: list[bytes]) -> ResultRecord:
     except ValueError as error:
         raise NotStored(f"the end of {envelope.id} cannot be read: {error}") from None
     text = reason.decode(errors="replace")
-    cancelled = ErrorRecord("heeler.errors.TaskCancelled", text, attempt=record.attempts, at=at)
-    return msgspec.structs.replace(
-        record,
-        status=TaskStatus.CANCELLED,
-        finished_at=at,
-        next_at=None,
-        errors=(*record.errors, cancelled),
-    )
+    return cancelled_record(record, text, at)
 
 
 def frames(data: bytes) -> list[bytes]:

@@ -10,18 +10,22 @@ from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.link import Link
 from heeler.brokers.redis.listener import Listener
 from heeler.brokers.redis.options import RedisOptions
+from heeler.brokers.redis.publishing import Places, call_arguments
 from heeler.brokers.redis.scripts import script
+from heeler.brokers.redis.settling import Settling
 from heeler.brokers.redis.stored import NotStored, envelope_of, expiry_of, mark_of
 from heeler.clock import Clock, new_id
 from heeler.contracts import QueueShare, Subscription
 from heeler.errors import HeelerError
-from heeler.model import Delivery, Receipt
+from heeler.model import Action, Delivery, Receipt, Settlement
 
 __all__ = ["RedisSubscription"]
 
 _MOST = 1000  # jobs that one script leases
 _SWEEP = 2.0  # seconds, a little more or less, after which a sleeper looks whether it still stands on the list
 _NOT_EARLY = 0.001  # seconds by which loops may ring too early: then there would be nothing yet
+_PATIENCE = 0.25  # seconds that a job which came with a wake-up waits to be fetched
+_GRACE = 0.001  # seconds that lying down again waits for the end of a job that came so, which is in more of a hurry
 _FIXED = 7  # items of the reply before the ids and the jobs
 
 logger = logging.getLogger("heeler.broker.redis")
@@ -30,8 +34,8 @@ logger = logging.getLogger("heeler.broker.redis")
 class RedisSubscription(Subscription):
     """Fetches, and lies down on the server's list of sleepers when there is nothing.
 
-    A push wakes it, or the alarm that it was given for what comes by time. `spawn` starts a background task that the
-    broker ends when it is closed.
+    A push wakes it, perhaps with a job, or the alarm that it was given for what comes by time. `spawn` starts a
+    background task that the broker ends when it is closed.
     """
 
     def __init__(
@@ -60,9 +64,17 @@ class RedisSubscription(Subscription):
         self._alarm_at = 0.0
         self._skipped: frozenset[str] = frozenset()  # the tasks that the last fetch passed over do not wake us
         self._asleep = False  # on the server's list, as far as we know
+        self._got_up = False  # taken off it since the last script was sent
+        self._takes = False  # a job may come with the wake-up
         self._attended = False  # somebody waits in `ready`
+        self._will_fetch = False  # who waited there was not cancelled
         self._quiet = False
         self._origin = b""
+        self._handed: list[
+            tuple[float, bytes]
+        ] = []  # jobs that came with wake-ups: when they were leased, what is stored
+        self._too_late: asyncio.TimerHandle | None = None
+        self._is_fresh = False  # such a job was fetched just now
 
     async def open(self) -> None:
         """Raises BrokerUnavailable or ConfigurationError."""
@@ -72,9 +84,14 @@ class RedisSubscription(Subscription):
 
     async def ready(self) -> None:
         await self._listener.connected()
-        self._attended = True
+        self._attended = self._will_fetch = True
         try:
-            if not self._asleep and not self._quiet and not await self._look():
+            if self._handed:
+                return
+            if self._is_fresh:
+                self._is_fresh = False
+                await self._link.until_next_call(_GRACE)
+            if not (self._asleep and self._takes) and not self._quiet and not await self._look():
                 return
             while not self._bell.is_set():
                 try:
@@ -84,7 +101,10 @@ class RedisSubscription(Subscription):
                     if not self._quiet and not await self._look():
                         return
         except asyncio.CancelledError:
-            if self._bell.is_set() and not self._quiet:
+            self._will_fetch = False
+            if self._handed:
+                self._give_back_later()
+            elif self._bell.is_set() and not self._quiet:
                 self._pass_on_later()
             raise
         finally:
@@ -97,13 +117,54 @@ class RedisSubscription(Subscription):
 
     def _heard(self, message: bytes) -> None:
         if message == b"w":  # somebody took us off the list because there is work
-            self._asleep = False
+            self._get_up()
             self._drop_alarm()
-            self._bell.set()
             if not self._attended and not self._quiet:
                 self._pass_on_later()
+        elif message.startswith(b"j "):  # the same, and here is the job
+            _, time, stored = message.split(b" ", 2)
+            self._handed.append((float(time), stored))
+            self._get_up()
+            if self._quiet:
+                pass  # it is given back when all has been heard
+            elif not self._will_fetch:
+                self._give_back_later()
+            elif self._too_late is None:
+                self._too_late = asyncio.get_running_loop().call_later(_PATIENCE, self._give_back_later)
         elif message.startswith(b"a "):  # perhaps before the reply that says that we are asleep
             self._set_alarm(float(message[2:]))
+
+    def _get_up(self) -> None:
+        self._asleep = False
+        self._got_up = True
+        self._bell.set()
+
+    def _give_back_later(self) -> None:
+        if self._handed:
+            self._spawn(self._give_back(), name="heeler-redis-give-back")
+
+    async def _give_back(self) -> None:
+        """Jobs that came and that nobody fetches."""
+        handed = self._take_handed(len(self._handed))
+        try:
+            settlements = [
+                Settlement(delivery=delivery, action=Action.RELEASE) for delivery in await self._of_handed(handed)
+            ]
+            if settlements:
+                settling = Settling(settlements, self._options, Places())
+                await self._link.run(script(settling.script), *call_arguments(None), "", *settling.arguments)
+        except HeelerError as error:
+            logger.warning("%d jobs could not be given back, so they wait for their lease: %s", len(handed), error)
+
+    def _take_handed(self, most: int) -> list[tuple[float, bytes]]:
+        taken, self._handed = self._handed[:most], self._handed[most:]
+        if not self._handed and self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
+        return taken
+
+    async def _of_handed(self, handed: list[tuple[float, bytes]]) -> list[Delivery]:
+        return [delivery for at, stored in handed for delivery in await self._deliveries(at, [stored, b""])]
 
     def _missed(self) -> None:
         """The connection was lost: we may have been woken in vain, or stand on no list."""
@@ -127,6 +188,8 @@ class RedisSubscription(Subscription):
         await self._clock.sleep(seconds + _NOT_EARLY)
         self._alarm = None
         self._bell.set()
+        if not self._attended and not self._quiet:
+            self._pass_on_later()
 
     def _pass_on_later(self) -> None:
         self._spawn(self._pass_on(), name="heeler-redis-pass-on")
@@ -149,7 +212,11 @@ class RedisSubscription(Subscription):
     ) -> list[Delivery]:
         if self._quiet or limit <= 0:
             return []
+        self._will_fetch = True
         self._skipped = skip_tasks
+        if self._handed:
+            self._is_fresh = True
+            return await self._of_handed(self._take_handed(limit))
         reply = await self._run_fetch(min(limit, _MOST), max_bytes, skip_tasks)
         begin = _FIXED + int(reply[_FIXED - 1])
         if begin > _FIXED:
@@ -158,14 +225,16 @@ class RedisSubscription(Subscription):
 
     async def _run_fetch(self, limit: int, max_bytes: int, skipped: frozenset[str]) -> list[bytes]:
         self._bell.clear()
+        is_on_a_list = self._asleep or self._alarm is not None
         self._drop_alarm()
+        self._got_up = False
         reply: list[bytes] = await self._link.run(
             script("fetch"),
             self._lease,
             limit,
             max_bytes,
             self._address,
-            "1" if self._asleep else "",
+            "1" if is_on_a_list else "",
             new_id(),
             len(self._queues),
             *self._queues,
@@ -177,7 +246,8 @@ class RedisSubscription(Subscription):
             *skipped,
         )
         _, sleep, wake_in, origin, credits, lost, *_ = reply
-        self._asleep = sleep == b"S"
+        self._asleep = sleep == b"S" and not self._got_up
+        self._takes = limit == 0
         if wake_in:
             self._set_alarm(float(wake_in))
         if self._weights:
@@ -258,5 +328,6 @@ class RedisSubscription(Subscription):
         if self._quiet:
             return
         self._quiet = True
-        await self._listener.stop(self._address)
         await self._pass_on()
+        await self._listener.stop(self._address)
+        await self._give_back()

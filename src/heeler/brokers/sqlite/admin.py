@@ -10,7 +10,7 @@ from heeler.brokers.sqlite.dead_letters import Parked
 from heeler.brokers.sqlite.endings import end_unrun, withdraw
 from heeler.brokers.sqlite.leases import bring_back
 from heeler.brokers.sqlite.publishing import arrive
-from heeler.brokers.sqlite.records import records_of
+from heeler.brokers.sqlite.records import known_jobs
 from heeler.brokers.sqlite.session import Session
 from heeler.brokers.sqlite.sleepers import choose_some
 from heeler.brokers.sqlite.step import Step
@@ -77,7 +77,9 @@ class SqliteQueueAdmin(QueueAdmin):
                 ids += [id for (id,) in step.run(_LISTS[state], (number, *key, limit - len(ids)))]
                 if len(ids) >= limit:
                     break
-            return [record for record in records_of(step, ids) if record is not None]
+            known = known_jobs(step, ids)
+            records = [known[id].current_record(step.now) for id in ids if id in known]
+            return [record for record in records if record is not None]
 
     async def peek(self, queue: str, limit: int = 1) -> list[ResultRecord]:
         return await self.list_jobs("waiting", queue, limit)

@@ -14,6 +14,7 @@ from heeler.brokers.sqlite.control import SqliteControlChannel
 from heeler.brokers.sqlite.doctor import findings
 from heeler.brokers.sqlite.publishing import publish
 from heeler.brokers.sqlite.renewing import extend
+from heeler.brokers.sqlite.schedules import SqliteScheduleStore
 from heeler.brokers.sqlite.session import CallerSession, Session
 from heeler.brokers.sqlite.settling import settle
 from heeler.brokers.sqlite.shares import Shares
@@ -40,6 +41,7 @@ class SqliteBroker(Broker):
     features = Features()
     store: SqliteResultStore
     admin: SqliteQueueAdmin
+    schedules: SqliteScheduleStore
     control: SqliteControlChannel
 
     def __init__(
@@ -70,6 +72,7 @@ class SqliteBroker(Broker):
         self._parked: list[Any] = []
         self.store = SqliteResultStore(self.session)
         self.admin = SqliteQueueAdmin(self.session)
+        self.schedules = SqliteScheduleStore(self.session)
         self.control = SqliteControlChannel(self.session)
         _brokers.add(self)
 
@@ -117,13 +120,7 @@ class SqliteBroker(Broker):
         return self._session
 
     def _start_anew(self) -> None:
-        """In a forked child: what was inherited is neither used nor closed, not even at the end of the process."""
-        inherited = [self._caller.connection]
-        if self._session is not None:
-            inherited += [self._session.durable, self._session.brisk]
-        for connection in inherited:
-            if connection is not None:
-                connection.abandon()
+        """In a forked child: the loop, sockets and locks of the parent are neither used nor closed."""
         self._parked += [self._session, self._caller]
         self._session = None
         self._caller = CallerSession(self._database)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -58,6 +58,11 @@ class SqliteTables(CarriedTables):
             self._jobs.update(dict.fromkeys(some))
             for row in self._step.run("carried_jobs", (_json(some),)):
                 self._jobs[row[0]] = _job_of(row)
+
+    def taken_down_last(self, before: int, limit: int) -> Iterator[tuple[int, CarriedJob]]:
+        """Jobs by the number of their row, those below `before`, the largest first."""
+        for rowid, *row in self._step.run("carried_last", (before, limit)):
+            yield rowid, _job_of(tuple(row))
 
     def job(self, id: str) -> CarriedJob | None:
         if id not in self._jobs:
@@ -121,17 +126,20 @@ class SqliteTables(CarriedTables):
         row = self._step.row("cell", (name,))
         return None if row is None else cast("bytes", row[0])
 
-    def set_cell(self, name: str, value: bytes | None) -> None:
+    def set_cell(self, name: str, value: bytes | None, due_at: float | None) -> None:
         if value is None:
             self._step.run("clear_cell", (name,))
         else:
-            self._step.run("set_cell", (name, value))
+            self._step.run("set_cell", (name, value, due_at))
 
     def publish_latch(self, latch: Latch) -> Sequence[Envelope]:
         return latches.publish(self._step, latch)
 
     def arrive(self, arrival: Arrival) -> Sequence[Envelope]:
         return latches.arrive(self._step, arrival)
+
+    def break_latch(self, id: str, by: str, cancelled: bool) -> Sequence[Envelope] | None:
+        return latches.break_(self._step, id, by, cancelled)
 
     def recall(self, verb: str, call: CallId | None, kind: type[T]) -> T | None:
         known = None if call is None else find_answers(self._step, verb, call)

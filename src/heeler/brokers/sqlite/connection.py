@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heeler.brokers.sqlite.faults import translated
-from heeler.brokers.sqlite.inherited_locks import remember, take_inherited
+from heeler.brokers.sqlite.forking import Gated
 from heeler.brokers.sqlite.statements import LATEST_VERSION, Statements, migration, statements_of
 from heeler.brokers.sqlite.step import Limits, Numbers, Step
 from heeler.brokers.sqlite.writer_lock import WriterLock, writer_lock
 from heeler.clock import Clock
-from heeler.errors import ConfigurationError
+from heeler.errors import BrokerUnavailable, ConfigurationError
 
 __all__ = ["Connection", "Database", "Synchronous"]
 
@@ -50,10 +50,10 @@ class Database:
         return Connection(self, durable=durable and self.synchronous == "full")
 
 
-class Connection:
+class Connection(Gated):
     """A connection of our own making: write-ahead log, explicit transactions, errors of Heeler's.
 
-    Belongs to the process that made it. After a fork the child must not use it, nor close it, which would be a use.
+    A fork closes it, and the next use opens it again.
     """
 
     def __init__(self, database: Database, *, durable: bool) -> None:
@@ -62,33 +62,48 @@ class Connection:
                 f"Python was built with SQLite {sqlite3.sqlite_version}; sqlite:// needs "
                 f"{'.'.join(map(str, _OLDEST_SQLITE[:2]))} or newer"
             )
+        super().__init__()
         self.database = database
-
+        self._durable = durable
         self._lock = database.writer_lock()
-        self._transaction = Transaction(self, self._lock)
-        take_inherited(database.path)
-        try:
-            self.raw = sqlite3.connect(
-                database.path,
-                timeout=database.busy_timeout,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=256,
-            )
-        except sqlite3.Error as error:
-            raise translated(error, database.path) from error
-        try:
-            self._prepare(durable)
-            remember(database.path)
-        except sqlite3.Error as error:
-            self.raw.close()
-            raise translated(error, database.path) from error
-        except BaseException:
-            self.raw.close()
-            raise
+        self._transaction = Transaction(self)
+        self._raw: sqlite3.Connection | None = None
+        self._is_closed = False
+        with self.used():
+            pass
 
-    def _prepare(self, durable: bool) -> None:
-        run = self.raw.execute
+    @contextlib.contextmanager
+    def used(self) -> Iterator[sqlite3.Connection]:
+        """The open connection itself, for anything but writing. What sqlite3 raises is translated."""
+        self.enter()
+        try:
+            yield self._raw or self._open()
+        except sqlite3.Error as error:
+            raise translated(error, self.database.path) from error
+        finally:
+            self.leave()
+
+    def _open(self) -> sqlite3.Connection:
+        database = self.database
+        if self._is_closed:
+            raise BrokerUnavailable(f"the connection to SQLite database {database.path} is closed; open it again first")
+        raw = sqlite3.connect(
+            database.path,
+            timeout=database.busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            self._prepare(raw)
+        except BaseException:
+            raw.close()
+            raise
+        self._raw = raw
+        return raw
+
+    def _prepare(self, raw: sqlite3.Connection) -> None:
+        run = raw.execute
         database = self.database
         mode = run("PRAGMA journal_mode").fetchone()[0]
         if mode != "wal":  # the switch does not wait for others, so it takes the writers' turn
@@ -102,7 +117,7 @@ class Connection:
                 f"SQLite database {self.database.path} cannot use a write-ahead log (it stays in mode {mode!r}); put "
                 f"it on a local disk"
             )
-        run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        run(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         run(f"PRAGMA cache_size = -{_CACHE_KIB}")
         run(f"PRAGMA wal_autocheckpoint = {_PAGES_TO_CHECKPOINT}")
         run(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
@@ -112,27 +127,52 @@ class Connection:
         """A write transaction: committed at the end of the `with` block, rolled back if it raises."""
         return self._transaction
 
+    def write(self, name: str, parameters: Sequence[Any]) -> list[Any]:
+        """One statement that is a transaction by itself, committed when this returns; the rows that it answers.
+
+        Raises sqlite3.IntegrityError where the tables do not allow it.
+        """
+        raw = self.begin_writing()
+        try:
+            return raw.execute(self.database.sql[name], parameters).fetchall()
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise translated(error, self.database.path, committing=True) from error
+        finally:
+            self.end_writing()
+
+    def begin_writing(self) -> sqlite3.Connection:
+        """The open connection, when it is this one's turn to write; to be followed by `end_writing`."""
+        while True:
+            if self._raw is None:
+                with self.used():  # before the turn, which opening may need for itself
+                    pass
+            self._lock.acquire(self.database.busy_timeout)
+            self.enter()
+            if self._raw is not None:
+                return self._raw
+            self.end_writing()  # a fork has come between
+
+    def end_writing(self) -> None:
+        self.leave()
+        self._lock.release()
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Step]:
         """For functions over a step that only read; each statement sees what is committed by then."""
         database = self.database
-        try:
-            yield Step(self.raw, database.sql, database.numbers, database.limits, database.clock.time())
-        except sqlite3.Error as error:
-            raise translated(error, database.path) from error
+        with self.used() as raw:
+            yield Step(raw, database.sql, database.numbers, database.limits, database.clock.time())
 
     def read(self, name: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a statement that only reads."""
-        try:
-            return self.raw.execute(self.database.sql[name], parameters).fetchall()
-        except sqlite3.Error as error:
-            raise translated(error, self.database.path) from error
+        with self.used() as raw:
+            return raw.execute(self.database.sql[name], parameters).fetchall()
 
     def pragma(self, name: str) -> Any:
-        try:
-            return self.raw.execute(f"PRAGMA {name}").fetchone()[0]
-        except sqlite3.Error as error:
-            raise translated(error, self.database.path) from error
+        with self.used() as raw:
+            return raw.execute(f"PRAGMA {name}").fetchone()[0]
 
     def migrate(self) -> None:
         """Make the namespace's tables, or bring them to our version. Raises ConfigurationError for newer ones."""
@@ -149,26 +189,29 @@ class Connection:
                 )
             for following in range(version + 1, LATEST_VERSION + 1):
                 for statement in _split(migration(following, namespace)):
-                    self.raw.execute(statement)
+                    with self.used() as raw:
+                        raw.execute(statement)
             step.run("set_version", (LATEST_VERSION,))
 
     def _version(self) -> int:
-        try:
-            there = self.raw.execute(
+        with self.used() as raw:
+            there = raw.execute(
                 "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (f"{self.database.namespace}_version",)
             ).fetchone()
-        except sqlite3.Error as error:
-            raise translated(error, self.database.path) from error
         return 0 if there is None else int(self.read("version")[0][0])
 
+    def shut(self) -> None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            raw.close()
+
     def close(self) -> None:
-        self.raw.close()
-
-    def abandon(self) -> None:
-        """In a forked child: never close this connection, not even when the interpreter ends. SQLite forbids it."""
-        import ctypes  # only here: it takes longer to import than all of this folder
-
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.raw))
+        self.enter()
+        try:
+            self._is_closed = True
+            self.shut()
+        finally:
+            self.leave()
 
 
 class Transaction:
@@ -177,32 +220,32 @@ class Transaction:
     A class, because a generator would cost as much as a statement.
     """
 
-    __slots__ = ("_connection", "_lock", "_step")
+    __slots__ = ("_connection", "_raw", "_step")
 
-    def __init__(self, connection: Connection, lock: WriterLock) -> None:
+    _raw: sqlite3.Connection
+
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._lock = lock
 
     def __enter__(self) -> Step:
         connection = self._connection
         database = connection.database
-        self._lock.acquire(database.busy_timeout)
+        self._raw = raw = connection.begin_writing()
         try:
-            connection.raw.execute("BEGIN IMMEDIATE")
+            raw.execute("BEGIN IMMEDIATE")
         except BaseException as error:
-            self._lock.release()
+            connection.end_writing()
             if isinstance(error, sqlite3.Error):
                 raise translated(error, database.path) from error
             raise
-        self._step = Step(connection.raw, database.sql, database.numbers, database.limits, database.clock.time())
+        self._step = Step(raw, database.sql, database.numbers, database.limits, database.clock.time())
         return self._step
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        raw = self._connection.raw
         try:
             if error is None:
                 try:
-                    raw.execute("COMMIT")
+                    self._raw.execute("COMMIT")
                 except sqlite3.Error as failed:
                     self._roll_back()
                     raise translated(failed, self._connection.database.path, committing=True) from failed
@@ -212,13 +255,12 @@ class Transaction:
                 if isinstance(error, sqlite3.Error):
                     raise translated(error, self._connection.database.path) from error
         finally:
-            self._lock.release()
+            self._connection.end_writing()
 
     def _roll_back(self) -> None:
-        raw = self._connection.raw
-        if raw.in_transaction:
-            with contextlib.suppress(sqlite3.Error):  # the error that led here says more
-                raw.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # the error that led here says more
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
 
 
 def _split(script: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Presence and commands between the workers that share a file."""
+"""Presence, commands and events between the processes that share a file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import msgspec
 
 from heeler.brokers.sqlite.mailbox import Mailbox
 from heeler.brokers.sqlite.session import Session
-from heeler.contracts import CommandInbox, ControlChannel
-from heeler.model import Command, WorkerPresence
+from heeler.contracts import CommandInbox, ControlChannel, EventInbox
+from heeler.model import Command, EventBatch, WorkerPresence
 
 __all__ = ["SqliteControlChannel"]
 
 _KEPT = 60.0  # seconds that a command waits for its worker
+_FOLLOWED = "\0events"  # stands in the table of watches for the id of a job
 _encode = msgspec.msgpack.Encoder().encode
 _decode_presence = msgspec.msgpack.Decoder(WorkerPresence).decode
 _decode_command = msgspec.msgpack.Decoder(Command).decode
+_decode_batch = msgspec.msgpack.Decoder(EventBatch).decode
 
 
 class SqliteCommandInbox(CommandInbox):
@@ -49,6 +51,42 @@ class SqliteCommandInbox(CommandInbox):
         self._mailbox.close()
         with self._session.step() as step:
             step.run("unlisten", (self._worker_id, self._mailbox.address))
+
+
+class SqliteEventInbox(EventInbox):
+    """A mailbox whose address stands among the watches, under an id that no job has."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._mailbox = Mailbox(session.database.path, self._take)
+        self._batches: list[EventBatch] = []
+        self._arrived = asyncio.Event()
+        self._closed = False
+        session.on_close(self._mailbox.close)
+        with session.step() as step:
+            step.run("watch", (_FOLLOWED, self._mailbox.address))
+
+    async def receive(self) -> list[EventBatch]:
+        while not self._batches:
+            self._arrived.clear()
+            await self._arrived.wait()
+        batches, self._batches = self._batches, []
+        return batches
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._mailbox.close()
+        with self._session.step() as step:
+            step.run("unwatch_all", (self._mailbox.address,))
+
+    def _take(self, datagram: bytes) -> None:
+        try:
+            self._batches.append(_decode_batch(datagram))
+        except msgspec.DecodeError:
+            return  # not from us
+        self._arrived.set()
 
 
 class SqliteControlChannel(ControlChannel):
@@ -90,3 +128,25 @@ class SqliteControlChannel(ControlChannel):
 
     async def commands(self, worker_id: str) -> CommandInbox:
         return SqliteCommandInbox(self._session(), worker_id)
+
+    async def follow(self) -> EventInbox:
+        return SqliteEventInbox(self._session())
+
+    async def is_followed(self) -> bool:
+        return bool(self._followers())
+
+    async def tell(self, batch: EventBatch) -> bool:
+        session = self._session()
+        followers = self._followers()
+        if not followers:
+            return False
+        data = _encode(batch)
+        gone = [address for address in followers if not session.post.send(address, data)]
+        if gone:
+            with session.step() as step:
+                step.run_many("unwatch_all", [(address,) for address in gone])
+        return len(gone) < len(followers)
+
+    def _followers(self) -> list[str]:
+        with self._session().brisk.reading() as reader:
+            return [address for (address,) in reader.run("watchers_of", (_FOLLOWED,))]

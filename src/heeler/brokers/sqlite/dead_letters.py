@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from heeler.brokers.sqlite.publishing import forget_job
+from heeler.brokers.sqlite.publishing import arrive, forget_job
+from heeler.brokers.sqlite.records import KnownJob
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_dead_details, decode_envelope
-from heeler.model import DeadLetter, TaskStatus
+from heeler.brokers.sqlite.stored import decode_dead_details, decode_envelope, decode_record
+from heeler.model import ArrivalKind, DeadLetter, Envelope, TaskStatus, arrivals_of
 
-__all__ = ["Parked", "newest", "oldest", "redrive", "with_ids"]
+__all__ = ["Parked", "newest", "oldest", "redrive", "revive", "with_ids"]
 
 _BEYOND_ALL = 1 << 62
 
@@ -69,27 +70,46 @@ def with_ids(step: Step, ids: Sequence[str], queue: str | None, task: str | None
 
 def redrive(step: Step, parked: Parked) -> bool:
     """Whether the job went back: not if it is no envelope, or if a job that has not ended has its id by now."""
-    letter = parked.letter()
-    envelope = letter.envelope
-    if envelope is None:
+    envelope = parked.letter().envelope
+    if envelope is None or not _live_again(step, envelope, parked.content, parked.epoch):
         return False
+    step.run("drop_dead", (parked.number,))
+    return True
+
+
+def revive(step: Step, job: KnownJob) -> bool:
+    """Make a job new again from its record; False if it has not ended, was successful, or its record is gone."""
+    if job.forget_at is None or job.record is None:
+        return False
+    envelope = job.decoded()
+    if decode_record(job.record, envelope).status is TaskStatus.SUCCESSFUL:
+        return False
+    parked = with_ids(step, [job.id], None, None)
+    if not _live_again(step, envelope, job.envelope, parked[0].epoch if parked else 0):
+        return False
+    step.run_many("drop_dead", [(letter.number,) for letter in parked])
+    return True
+
+
+def _live_again(step: Step, envelope: Envelope, content: bytes, epoch: int) -> bool:
+    """Whether the job is READY again, with its counters at zero: not if a job of its id has not ended."""
     holder = step.row("holder_of_id", (envelope.id,))
     if holder is not None:
         seq, _, forget_at = holder
         if forget_at is None:
             return False
         forget_job(step, seq)
-    step.run("drop_dead", (parked.number,))
     number = step.next_seq()
     queue = step.queue(envelope.queue)
     expires_at = None if envelope.expires_in is None else step.now + envelope.expires_in
     task = step.task(envelope.task)
     rank = -envelope.priority
-    step.run("add_job", (number, envelope.id, queue, task, rank, step.now, expires_at, parked.content))
-    step.run("write_history", (number, number, step.now, parked.epoch, 0, 0, False, b""))
+    step.run("add_job", (number, envelope.id, queue, task, rank, step.now, expires_at, content))
+    step.run("write_history", (number, number, step.now, epoch, 0, 0, False, b""))
     step.run("make_ready", (queue, rank, number, number, task))
     step.work_for(queue, task)
     step.event(envelope, TaskStatus.READY)
+    arrive(step, arrivals_of(envelope, ArrivalKind.REVIVED))
     return True
 
 

@@ -7,7 +7,16 @@ import msgspec
 from heeler.brokers.sqlite.publishing import forget_job
 from heeler.brokers.sqlite.step import Step
 from heeler.brokers.sqlite.stored import DeadDetails, decode_record, encode, encode_record
-from heeler.model import Arrival, ArrivalKind, Envelope, ErrorRecord, ResultRecord, TaskStatus
+from heeler.model import (
+    Arrival,
+    ArrivalKind,
+    Envelope,
+    ErrorRecord,
+    ResultRecord,
+    TaskStatus,
+    arrivals_of,
+    cancelled_record,
+)
 
 __all__ = ["bury", "end_unrun", "forget_old", "is_kept", "keep_end", "withdraw"]
 
@@ -27,7 +36,7 @@ def keep_end(step: Step, seq: int, envelope: Envelope, record: ResultRecord | No
         forget_job(step, seq)
 
 
-def end_unrun(step: Step, seq: int, envelope: Envelope, reason: str) -> list[Arrival]:
+def end_unrun(step: Step, seq: int, envelope: Envelope, reason: str) -> tuple[Arrival, ...]:
     """End a job as CANCELLED that no worker has and that waits nowhere (any more).
 
     The answer is what its latches are to be told.
@@ -35,19 +44,11 @@ def end_unrun(step: Step, seq: int, envelope: Envelope, reason: str) -> list[Arr
     *_, attempts, crashes = step.row("place_of", (seq,))
     row = step.row("record", (seq,))
     record = ResultRecord(envelope=envelope) if row is None else decode_record(row[0], envelope)
-    error = ErrorRecord("heeler.errors.TaskCancelled", reason, attempt=attempts, at=step.now)
-    record = msgspec.structs.replace(
-        record,
-        status=TaskStatus.CANCELLED,
-        attempts=attempts,
-        crashes=crashes,
-        finished_at=step.now,
-        next_at=None,
-        errors=(*record.errors, error),
-    )
+    record = msgspec.structs.replace(record, attempts=attempts, crashes=crashes)
+    record = cancelled_record(record, reason, step.now)
     keep_end(step, seq, envelope, record)
     step.event(envelope, TaskStatus.CANCELLED)
-    return [Arrival(member.latch, member.number, ArrivalKind.SKIPPED) for member in envelope.ends_at]
+    return arrivals_of(envelope, ArrivalKind.SKIPPED)
 
 
 def withdraw(step: Step, seq: int) -> None:

@@ -6,13 +6,17 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from heeler.brokers.carried.apply import apply, cancel, drop
-from heeler.brokers.carried.reserve import reserve, revive
+from heeler.brokers.carried.job import ENDS_KEPT
+from heeler.brokers.carried.reserve import break_latches, reserve, revive
 from heeler.brokers.carried.run import begin, begin_unwritten, renew
 from heeler.brokers.sqlite import from_url
 from heeler.brokers.sqlite.broker import SqliteBroker
+from heeler.brokers.sqlite.carried_listing import list_carried
 from heeler.brokers.sqlite.carried_tables import SqliteTables
 from heeler.brokers.sqlite.inbox import SqliteInbox
+from heeler.brokers.sqlite.latches import records as latch_records
 from heeler.brokers.sqlite.step import Step
+from heeler.brokers.sqlite.stored import json_of
 from heeler.clock import Clock
 from heeler.contracts import Applied, Begun, Cancelled, Candidate, Inbox, OrderedStore, Reserved, Unsent
 from heeler.io_thread import IoThread
@@ -20,6 +24,8 @@ from heeler.model import (
     CallId,
     DeadLetter,
     Envelope,
+    JobFilter,
+    LatchRecord,
     Publication,
     Renewal,
     RenewalAnswer,
@@ -48,6 +54,7 @@ class SqliteOrderedStore(OrderedStore):
     def __init__(self, broker: SqliteBroker) -> None:
         self._broker = broker
         self.control = broker.control
+        self.schedules = broker.schedules
         self.max_result = 16 * broker.max_payload
 
     async def open(self) -> None:
@@ -114,6 +121,9 @@ class SqliteOrderedStore(OrderedStore):
         with self._broker.session().brisk.reading() as reader:
             return _records(reader, ids)
 
+    async def list_records(self, wanted: JobFilter, limit: int = 100, after: str | None = None) -> list[ResultRecord]:
+        return await list_carried(self._broker.session(), wanted, limit, after)
+
     async def inbox(self) -> Inbox:
         return SqliteInbox(self._broker.session(), _records)
 
@@ -130,6 +140,22 @@ class SqliteOrderedStore(OrderedStore):
     async def cancel(self, ids: Sequence[str]) -> list[Cancelled]:
         with self._step(durable=True) as tables:
             return [cancel(tables, job_id) for job_id in ids]
+
+    async def latches(self, ids: Sequence[str], *, with_data: bool = True) -> list[LatchRecord | None]:
+        with self._broker.session().brisk.reading() as reader:
+            return latch_records(reader, ids, with_data)
+
+    async def break_latches(
+        self, ids: Sequence[str], *, by: str = "", cancelled: bool = False
+    ) -> tuple[list[bool], Unsent | None]:
+        with self._step(durable=True) as tables:
+            return break_latches(tables, ids, by, cancelled)
+
+    async def expire(self, jobs: Sequence[str], latches: Sequence[str], seconds: float) -> None:
+        with self._broker.session().step() as step:
+            until = step.now + seconds
+            step.run("expire_carried", (until, json_of(jobs), step.now, max(until, step.now + ENDS_KEPT)))
+            step.run("expire_latches", (until, json_of(latches), step.now))
 
     async def pause(self, queue: str) -> None:
         with self._broker.session().step(durable=True) as step:
@@ -153,4 +179,4 @@ def _records(step: Step, ids: Sequence[str]) -> list[ResultRecord | None]:
     tables = SqliteTables(step)
     tables.load(ids)
     jobs = [tables.job(job_id) for job_id in ids]
-    return [job.current_record(step.now) if job is not None else None for job in jobs]
+    return [job.seen_record(step.now) if job is not None else None for job in jobs]

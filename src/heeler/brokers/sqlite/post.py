@@ -64,6 +64,10 @@ class Post:
         """Tell a mailbox to look into the file. False: nobody is there."""
         return self._sender.send(address, b"")
 
+    def send(self, address: str, data: bytes) -> bool:
+        """Send one datagram. False: nobody is there."""
+        return self._sender.send(address, data)
+
     def _wake(self, address: str) -> bool:
         mailbox, _, number = address.rpartition("#")
         return self._sender.send(mailbox, number.encode())

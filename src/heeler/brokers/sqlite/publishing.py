@@ -6,11 +6,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from heeler.brokers.sqlite import latches
+from heeler.brokers.sqlite.connection import Database
 from heeler.brokers.sqlite.step import Step
 from heeler.brokers.sqlite.stored import decode_envelope, decode_publish_answers, encode
-from heeler.model import Arrival, CallId, Envelope, Publication, PublishAnswer, PublishResult
+from heeler.model import (
+    Arrival,
+    CallId,
+    Envelope,
+    Publication,
+    PublishAnswer,
+    PublishResult,
+    guard_moved,
+    guard_refused,
+)
 
-__all__ = ["add", "arrive", "find_answers", "forget_job", "keep_answers", "publish"]
+__all__ = ["add", "arrive", "find_answers", "forget_job", "keep_answers", "let_go", "lone_row", "publish"]
 
 _ACCEPTED = PublishAnswer.ACCEPTED
 _CALLS_KEPT = 120.0  # seconds
@@ -34,30 +44,33 @@ def add(step: Step, publication: Publication) -> list[PublishResult]:
     if guard is not None:
         row = step.row("cell", (guard.cell,))
         if (row[0] if row is not None else None) != guard.expected:
-            reason = f"the cell {guard.cell!r} does not hold what the publication expects"
-            return [PublishResult(PublishAnswer.REFUSED, envelope.id, reason) for envelope in publication.envelopes]
+            return guard_refused(publication)
         if guard.next is None:
             step.run("clear_cell", (guard.cell,))
         else:
-            step.run("set_cell", (guard.cell, guard.next))
+            step.run("set_cell", (guard.cell, guard.next, guard.due_at))
     envelopes = publication.envelopes
     if len(envelopes) == 1 and _is_plain(envelopes[0], step.limits.max_payload):
         answers = _add_one(step, envelopes[0])
     else:
         answers = _add_all(step, envelopes) if envelopes else []
     for latch in publication.latches:
-        freed = latches.publish(step, latch)
-        if freed:
-            _add_all(step, freed)
+        let_go(step, latches.publish(step, latch))
+    if guard is not None:
+        answers.append(guard_moved(guard))
     return answers
 
 
 def arrive(step: Step, arrivals: Iterable[Arrival]) -> None:
     """Tell latches who has ended, and publish what they let go."""
     for arrival in arrivals:
-        freed = latches.arrive(step, arrival)
-        if freed:
-            _add_all(step, freed)
+        let_go(step, latches.arrive(step, arrival))
+
+
+def let_go(step: Step, freed: Sequence[Envelope]) -> None:
+    """Publish what latches let go."""
+    if freed:
+        _add_all(step, freed)
 
 
 def forget_job(step: Step, seq: int) -> None:
@@ -102,6 +115,25 @@ def _add_one(step: Step, envelope: Envelope) -> list[PublishResult]:
     step.run("make_ready", (queue, rank, seq, seq, task))
     step.work_for(queue, task)
     return [PublishResult(_ACCEPTED, envelope.id)]
+
+
+def lone_row(database: Database, publication: Publication) -> tuple[Any, ...] | None:
+    """The row of `add_lone_job`, for a publication of one plain job of a known queue and task; None for any other."""
+    envelopes = publication.envelopes
+    if len(envelopes) != 1 or publication.latches or publication.guard or publication.call:
+        return None
+    envelope = envelopes[0]
+    queue = database.numbers.queues.get(envelope.queue)
+    task = database.numbers.tasks.get(envelope.task)
+    if (
+        queue is None
+        or task is None
+        or envelope.expires_in is not None
+        or envelope.expires_at is not None
+        or not _is_plain(envelope, database.limits.max_payload)
+    ):
+        return None
+    return envelope.id, queue, task, -envelope.priority, database.clock.time(), encode(envelope)
 
 
 def _add_all(step: Step, envelopes: Sequence[Envelope]) -> list[PublishResult]:

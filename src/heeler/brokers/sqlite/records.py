@@ -9,7 +9,7 @@ import msgspec
 
 from heeler.brokers.sqlite.step import Step
 from heeler.brokers.sqlite.stored import decode_envelope, decode_record
-from heeler.model import Envelope, ResultRecord, TaskStatus
+from heeler.model import Envelope, ResultRecord, TaskStatus, expired_record
 
 __all__ = ["KnownJob", "known_jobs", "records_of"]
 
@@ -29,12 +29,27 @@ class KnownJob(NamedTuple):
     crashes: int
     until: float | None  # of its lease
     reported: int | None
+    expires_at: float | None
+    held: int  # its last lease ran out, and no other has begun
 
     def decoded(self) -> Envelope:
         return decode_envelope(self.envelope)
 
+    def has_expired(self, now: float) -> bool:
+        """Whether it waits and nobody may start it any more: the next fetch gives it to a worker that ends it."""
+        if self.expires_at is None or self.forget_at is not None or self.until is not None or self.held:
+            return False
+        return self.expires_at <= now
+
+    def seen_record(self, now: float) -> ResultRecord | None:
+        """`current_record` for users: one that has expired is over for them."""
+        record = self.current_record(now)
+        if record is None or self.expires_at is None or not self.has_expired(now):
+            return record
+        return expired_record(record, self.expires_at)
+
     def current_record(self, now: float) -> ResultRecord | None:
-        """The record as a reader sees it now; None where only the id is kept."""
+        """The record as it is now; None where only the id is kept."""
         if self.forget_at is not None:
             return None if self.record is None else decode_record(self.record, self.decoded())
         envelope = self.decoded()
@@ -61,4 +76,4 @@ def known_jobs(step: Step, ids: Sequence[str]) -> dict[str, KnownJob]:
 
 def records_of(step: Step, ids: Sequence[str]) -> list[ResultRecord | None]:
     known = known_jobs(step, ids)
-    return [job.current_record(step.now) if (job := known.get(id)) is not None else None for id in ids]
+    return [job.seen_record(step.now) if (job := known.get(id)) is not None else None for id in ids]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
 from heeler.brokers.sqlite.connection import Connection, Database
 from heeler.brokers.sqlite.mailbox import Mailbox
 from heeler.brokers.sqlite.post import Post, address_news, sleeper_address
-from heeler.brokers.sqlite.publishing import publish
+from heeler.brokers.sqlite.publishing import lone_row, publish
 from heeler.brokers.sqlite.sleepers import choose_sleepers, choose_some
 from heeler.brokers.sqlite.step import Step
 from heeler.errors import BrokerUnavailable
-from heeler.model import Publication, PublishResult
+from heeler.model import Publication, PublishAnswer, PublishResult
 
 __all__ = ["CallerSession", "Session"]
 
@@ -128,20 +129,42 @@ class CallerSession:
         self._connection: Connection | None = None
         self._post: Post | None = None
         self._closed = False
+        self._woke = False  # the last publication found workers asleep
 
     def publish(self, publication: Publication) -> list[PublishResult]:
         with self._lock:
             connection = self._connection
             if connection is None:
                 connection = self._connect()
+            # One statement is the quickest, but who has to be woken is taken off the list in the same transaction.
+            row = None if self._woke else lone_row(self._database, publication)
+            if row is not None:
+                try:
+                    ((self._woke,),) = connection.write("add_lone_job", row)
+                except sqlite3.IntegrityError:
+                    pass  # the id is taken: the long way says by whom
+                else:
+                    if self._woke:
+                        self._wake_for(connection, *row[1:3])
+                    return [PublishResult(PublishAnswer.ACCEPTED, row[0])]
             with connection.step() as step:
                 answers = publish(step, publication)
                 _finish(step)
-            if step.woken or step.news:
-                if self._post is None:
-                    self._post = Post(None)
-                _deliver(connection, self._post, step)
+            self._woke = bool(step.woken)
+            self._deliver(connection, step)
             return answers
+
+    def _wake_for(self, connection: Connection, queue: int, task: int) -> None:
+        with connection.step() as step:
+            step.work_for(queue, task)
+            _finish(step)
+        self._deliver(connection, step)
+
+    def _deliver(self, connection: Connection, step: Step) -> None:
+        if step.woken or step.news:
+            if self._post is None:
+                self._post = Post(None)
+            _deliver(connection, self._post, step)
 
     def _connect(self) -> Connection:
         if self._closed:
@@ -154,11 +177,6 @@ class CallerSession:
             raise
         self._connection = connection
         return connection
-
-    @property
-    def connection(self) -> Connection | None:
-        """What a forked child must leave alone."""
-        return self._connection
 
     def close(self) -> None:
         with self._lock:

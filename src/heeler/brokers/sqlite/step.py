@@ -157,3 +157,7 @@ class Step:
     ) -> None:
         """Something happened to a job that its `reply_to`, or somebody who watches it, wants to know."""
         self.events.append((Event(envelope.id, status, report, next_at), envelope.reply_to))
+
+    def latch_event(self, id: str, status: TaskStatus, reply_to: str | None) -> None:
+        """The state of a latch has changed."""
+        self.events.append((Event(id, status), reply_to))

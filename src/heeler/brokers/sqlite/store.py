@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from heeler.brokers.sqlite import latches
+from heeler.brokers.sqlite.dead_letters import revive
 from heeler.brokers.sqlite.endings import end_unrun, withdraw
 from heeler.brokers.sqlite.inbox import SqliteInbox
-from heeler.brokers.sqlite.publishing import arrive, forget_job
+from heeler.brokers.sqlite.listing import list_records
+from heeler.brokers.sqlite.publishing import arrive, forget_job, let_go
 from heeler.brokers.sqlite.records import KnownJob, known_jobs, records_of
 from heeler.brokers.sqlite.session import Session
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_record
+from heeler.brokers.sqlite.stored import decode_record, json_of
 from heeler.contracts import CancelAnswer, Inbox, ResultStore
-from heeler.model import ResultRecord, TaskStatus
+from heeler.model import JobFilter, LatchRecord, ResultRecord, TaskStatus
 
 __all__ = ["SqliteResultStore"]
 
@@ -29,6 +32,9 @@ class SqliteResultStore(ResultStore):
         with self._session().brisk.reading() as reader:
             return records_of(reader, ids)
 
+    async def list_records(self, wanted: JobFilter, limit: int = 100, after: str | None = None) -> list[ResultRecord]:
+        return await list_records(self._session(), wanted, limit, after)
+
     async def inbox(self) -> Inbox:
         return SqliteInbox(self._session())
 
@@ -42,6 +48,31 @@ class SqliteResultStore(ResultStore):
             with self._session().step(durable=True) as step:
                 answers += [_cancel(step, id) for id in ids[start : start + _AT_ONCE]]
         return answers
+
+    async def revive(self, ids: Sequence[str]) -> int:
+        count = 0
+        for start in range(0, len(ids), _AT_ONCE):
+            with self._session().step(durable=True) as step:
+                known = known_jobs(step, ids[start : start + _AT_ONCE])
+                count += sum(revive(step, job) for job in known.values())
+        return count
+
+    async def latches(self, ids: Sequence[str], *, with_data: bool = True) -> list[LatchRecord | None]:
+        with self._session().brisk.reading() as reader:
+            return latches.records(reader, ids, with_data)
+
+    async def break_latches(self, ids: Sequence[str], *, by: str = "", cancelled: bool = False) -> list[bool]:
+        with self._session().step(durable=True) as step:
+            freed = [latches.break_(step, id, by, cancelled) for id in ids]
+            let_go(step, [envelope for envelopes in freed for envelope in envelopes or ()])
+            return [envelopes is not None for envelopes in freed]
+
+    async def expire(self, jobs: Sequence[str], latches: Sequence[str], seconds: float) -> None:
+        for start in range(0, max(len(jobs), len(latches)), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            with self._session().step() as step:
+                step.run("expire_records", (step.now + seconds, json_of(jobs[part]), step.now))
+                step.run("expire_latches", (step.now + seconds, json_of(latches[part]), step.now))
 
 
 def _forget(step: Step, job: KnownJob) -> bool:
@@ -62,6 +93,8 @@ def _cancel(step: Step, id: str) -> CancelAnswer:
     if job.forget_at is not None:
         if job.record is not None and decode_record(job.record, job.decoded()).status is TaskStatus.CANCELLED:
             return CancelAnswer.CANCELLED
+        return CancelAnswer.ENDED
+    if job.has_expired(step.now):
         return CancelAnswer.ENDED
     if job.until is not None and job.until > step.now:
         step.run("mark_cancelled", (job.seq,))

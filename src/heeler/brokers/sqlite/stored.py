@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from heeler.model import Envelope, ErrorRecord, Latch, PublishResult, ResultRecord, SettleResult, TaskStatus
@@ -16,9 +18,11 @@ __all__ = [
     "decode_settle_answers",
     "encode",
     "encode_record",
+    "json_of",
 ]
 
 encode = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_latch = msgspec.msgpack.Decoder(Latch).decode
 decode_publish_answers = msgspec.msgpack.Decoder(list[PublishResult]).decode
@@ -57,6 +61,11 @@ class DeadDetails(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 decode_dead_details = msgspec.msgpack.Decoder(DeadDetails).decode
 _decode_stored = msgspec.msgpack.Decoder(_StoredRecord).decode
+
+
+def json_of(ids: Sequence[str]) -> str:
+    """Ids as a statement takes them that is about many."""
+    return _encode_json(ids).decode()
 
 
 def encode_record(record: ResultRecord) -> bytes:

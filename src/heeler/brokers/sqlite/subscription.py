@@ -27,6 +27,7 @@ __all__ = ["SqliteSubscription"]
 
 _MOST = 1000  # jobs that one transaction leases
 _SWEEP = 1.0  # seconds between looks for wake-ups that were lost with a killed publisher
+_TICK = 0.001  # seconds: loops round shorter sleeps down, so they would be many instead of one
 _AFTER_ALARM = 0.25  # seconds after which one who has no alarm looks whether it was heard
 _FORGET_IDLE = 64  # old records that an empty fetch drops
 
@@ -180,7 +181,8 @@ class SqliteSubscription(Subscription):
     async def _watch_clock(self) -> None:
         """Wake for what comes by time, and for what came while its publisher was killed before it could tell."""
         while True:
-            await self._clock.sleep(max(0.0, self._looks_at - self._clock.time()))
+            left = self._looks_at - self._clock.time()
+            await self._clock.sleep(_TICK if 0.0 < left < _TICK else max(0.0, left))
             if self._asleep:
                 try:
                     found = self._look()

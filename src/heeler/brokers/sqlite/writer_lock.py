@@ -46,23 +46,13 @@ class WriterLock:
     def acquire(self, timeout: float) -> None:
         """Wait for the turn. Raises BrokerUnavailable after `timeout` seconds."""
         # Nobody else writes: the usual case, in which nothing here waits or looks at a clock.
-        if self._turnstile.acquire(False):
-            entered = self._write.acquire(False)
-            if entered:
-                self._turnstile.release()
-                if self._waiter.idle and self._take_at_once():
-                    return
-                deadline = time.monotonic() + timeout
-            else:
-                deadline = time.monotonic() + timeout
-                entered = self._write.acquire(timeout=timeout)
-                self._turnstile.release()
-        else:
-            deadline = time.monotonic() + timeout
-            entered = self._turnstile.acquire(timeout=timeout)
-            if entered:
-                entered = self._write.acquire(timeout=max(0.0, deadline - time.monotonic()))
-                self._turnstile.release()
+        entered = not self._turnstile.locked() and self._write.acquire(False)
+        if entered and self._waiter.idle and self._take_at_once():
+            return
+        deadline = time.monotonic() + timeout
+        if not entered and self._turnstile.acquire(timeout=timeout):
+            entered = self._write.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            self._turnstile.release()
         if not entered:
             raise self._timed_out(timeout)
         if not self._waiter.take(max(0.0, deadline - time.monotonic())):

@@ -1,8 +1,8 @@
 """The promises of a broker as tests: what passes these suites is a broker of Heeler.
 
-One module for each contract (`broker`, `order`, `waking`, `joins`, `result_store`, `queue_admin`,
-`control_channel`), one class for each promise; the names of the tests are the specification. To try a broker of
-your own, write a `Harness` for it and give it to the suites by a fixture named `harness`:
+One module for each contract (`broker`, `order`, `waking`, `joins`, `latches`, `result_store`, `listing`, `queue_admin`,
+`schedules`, `control_channel`), one class for each promise; the names of the tests are the specification. To try a
+broker of your own, write a `Harness` for it and give it to the suites by a fixture named `harness`:
 
     # test_conformance.py
     import pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -82,6 +83,30 @@ class TestNothingAcknowledgedIsLost(Suite):
         broker = await harness.open()
         await asyncio.to_thread(broker.publish_blocking, Publication(envelopes=(envelope,)))
         assert (await taking).envelope == envelope
+
+    async def test_publications_one_after_the_other_from_a_thread_are_answered_each(self, harness: Harness) -> None:
+        """Who makes the next one may publish something himself meanwhile; who stops to read loses nothing."""
+        broker, worker = await harness.open(), await harness.worker()
+        first, second, between, third, last = envelopes = [make_envelope() for _ in range(5)]
+
+        def publications() -> Iterator[Publication]:
+            yield Publication(envelopes=(first, second))
+            assert len(broker.publish_blocking(Publication(envelopes=(between,)))) == 1
+            yield Publication(envelopes=(third,))
+            yield Publication(envelopes=(last,))
+
+        def publish_all() -> list[list[PublishAnswer]]:
+            return [[result.answer for result in answers] for answers in broker.publish_each_blocking(publications())]
+
+        def publish_some() -> None:
+            each = broker.publish_each_blocking(Publication(envelopes=(make_envelope(),)) for _ in range(3))
+            next(each)
+            each.close()  # type: ignore[attr-defined]
+
+        assert await asyncio.to_thread(publish_all) == [[ACCEPTED, ACCEPTED], [ACCEPTED], [ACCEPTED]]
+        assert sorted(await worker.take_ids(5)) == sorted(envelope.id for envelope in envelopes)
+        await asyncio.to_thread(publish_some)
+        assert 1 <= len(await worker.fetch()) <= 2
 
     async def test_a_job_that_is_given_back_when_its_worker_is_quiet_goes_to_another(self, harness: Harness) -> None:
         envelopes = [make_envelope() for _ in range(5)]
@@ -245,6 +270,7 @@ class TestDelaysAndExpiry(Suite):
         assert await worker.take_ids(1) == ["at 20"]
 
     async def test_a_job_that_comes_due_takes_the_place_of_its_publication(self, harness: Harness) -> None:
+        self.needs(harness, "keeps_place_on_release")
         worker = await harness.worker()
         await publish(worker.broker, make_envelope("first", delay=10.0))
         await publish(worker.broker, make_envelope("second"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from heeler.contracts import CommandInbox, ControlChannel
-from heeler.model import Command, WorkerPresence
+from heeler.contracts import CommandInbox, ControlChannel, EventInbox
+from heeler.model import Command, Event, EventBatch, RunningJob, WorkerPresence
 from heeler.testing.conformance.harness import Harness, Suite
 from heeler.testing.conformance.worker import PATIENCE
 
-__all__ = ["TestCommandsReachWorkers", "TestWorkersAnnounceThemselves"]
+__all__ = ["TestCommandsReachWorkers", "TestEventsReachWhoFollows", "TestWorkersAnnounceThemselves"]
 
 
 async def _control(harness: Harness) -> ControlChannel:
@@ -54,6 +54,13 @@ class TestWorkersAnnounceThemselves(Suite):
         assert b.id == "b"
         await harness.advance(31)
         assert [worker.id for worker in await there.live()] == ["b"]
+
+    async def test_what_a_worker_says_of_its_running_jobs_arrives(self, harness: Harness) -> None:
+        control = await _control(harness)
+        jobs = (RunningJob(id="x", task="suite.work", queue="default", attempt=2, age=1.5, fraction=0.5, message="…"),)
+        await control.announce(_presence("a", jobs=jobs, ended=7, rate=0.25, memory=1 << 40, state="stopping"))
+        [a] = await control.live()
+        assert (a.jobs, a.ended, a.rate, a.memory, a.state) == (jobs, 7, 0.25, 1 << 40, "stopping")
 
     async def test_announcing_again_renews_and_replaces(self, harness: Harness) -> None:
         control = await _control(harness)
@@ -108,3 +115,61 @@ class TestCommandsReachWorkers(Suite):
         control = await _control(harness)
         await (await control.commands("a")).close()
         await control.send(Command(kind="quiet"))
+
+
+def _events(first: int, *messages: str, source: str = "s") -> EventBatch:
+    return EventBatch(source, first, tuple(Event("error", 5.0, message=message) for message in messages))
+
+
+async def _heard(inbox: EventInbox, count: int = 1) -> list[EventBatch]:
+    batches: list[EventBatch] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(batches) < count:
+            batches += await inbox.receive()
+    return batches
+
+
+class TestEventsReachWhoFollows(Suite):
+    async def test_what_is_told_reaches_all_who_follow(self, harness: Harness) -> None:
+        here, there = await _control(harness), await _control(harness)
+        inboxes = [await here.follow(), await there.follow()]
+        assert await here.is_followed()
+        assert await there.is_followed()
+        event = Event("job.failed", 5.0, "default", "suite.work", "x", "w", 2, "bad ✗", "ValueError", 0.5, 9.0, 1.5)
+        batch = EventBatch("s", 7, (event, Event("worker.stopped", 6.0, worker="w")))
+        assert await there.tell(batch)
+        for inbox in inboxes:
+            assert await _heard(inbox) == [batch]
+            await inbox.close()
+
+    async def test_nobody_hears_what_is_told_when_nobody_follows(self, harness: Harness) -> None:
+        here, there = await _control(harness), await _control(harness)
+        assert not await here.is_followed()
+        assert not await here.tell(_events(1, "unheard"))
+        inbox = await there.follow()
+        assert await here.tell(_events(2, "heard"))
+        assert await _heard(inbox) == [_events(2, "heard")]
+        await inbox.close()
+        await inbox.close()
+        assert not await here.is_followed()
+        assert not await here.tell(_events(3, "unheard"))
+
+    async def test_batches_of_one_source_come_in_order(self, harness: Harness) -> None:
+        here, there = await _control(harness), await _control(harness)
+        inbox = await there.follow()
+        told = [_events(number * 100 + 1, *(f"{number}.{n}" for n in range(100))) for number in range(20)]
+        for batch in told:
+            assert await here.tell(batch)
+        assert await _heard(inbox, 20) == told
+        await inbox.close()
+
+    async def test_a_cancelled_wait_loses_no_event(self, harness: Harness) -> None:
+        control = await _control(harness)
+        inbox = await control.follow()
+        waiting = asyncio.create_task(inbox.receive())
+        await asyncio.wait([waiting], timeout=0.05)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await control.tell(_events(1, "one"))
+        assert await _heard(inbox) == [_events(1, "one")]
+        await inbox.close()

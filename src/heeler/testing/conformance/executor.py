@@ -327,6 +327,15 @@ class TestClosing:
     async def test_an_executor_that_made_no_call_can_be_closed(self, bench: Bench) -> None:
         await bench.executor.close(1)
 
+    async def test_after_its_close_an_executor_can_be_started_again(self, bench: Bench) -> None:
+        for number in range(3):
+            bench.submit(bench.call(f"{number}", give_back, number), bench.call(f"late {number}", wait_at, bench.gate))
+            [finished] = await bench.ended(f"{number}")
+            assert bench.value(finished) == number
+            await bench.visitor()
+            await bench.executor.close(0)  # with a call that still runs
+            bench.executor.start(2)
+
 
 class TestSignals:
     """A remote call and its worker can speak while it runs. Calls in this process need no signals: leave it out."""

@@ -8,6 +8,7 @@ from heeler.model import (
     Action,
     Arrival,
     ArrivalKind,
+    CallId,
     Guard,
     Latch,
     LatchRule,
@@ -219,15 +220,43 @@ class TestGuardedPublications(Suite):
             latch = Latch(id=f"{number}", rule=LatchRule.ALL_OK, total=0, envelope=make_envelope(f"{number}c"))
             results = await publish(worker.broker, *envelopes, latches=[latch], guard=guard)
             answer = PublishAnswer.ACCEPTED if goes else PublishAnswer.REFUSED
-            assert [result.answer for result in results] == [answer, answer]
+            assert [result.answer for result in results] == [answer, answer, answer]
+            assert [result.id for result in results] == [f"{number}a", f"{number}b", "cell"]
             assert all(result.reason for result in results) is not goes
             assert await _let_go(worker) == ([f"{number}a", f"{number}b", f"{number}c"] if goes else [])
 
     async def test_cells_are_apart(self, harness: Harness) -> None:
         broker = await harness.open()
         for cell in ("a", "b"):
-            [result] = await publish(broker, make_envelope(), guard=Guard(cell, None, b"1"))
-            assert result.answer is PublishAnswer.ACCEPTED
+            results = await publish(broker, make_envelope(), guard=Guard(cell, None, b"1"))
+            assert [result.answer for result in results] == [PublishAnswer.ACCEPTED] * 2
+
+    async def test_a_guard_alone_moves_its_cell_and_says_whether_it_did(self, harness: Harness) -> None:
+        broker = await harness.open()
+        for expected, following, goes in [(None, b"1", True), (None, b"2", False), (b"1", b"2", True)]:
+            [result] = await publish(broker, guard=Guard("cell", expected, following))
+            assert result.answer is (PublishAnswer.ACCEPTED if goes else PublishAnswer.REFUSED)
+            assert result.id == "cell"
+            assert bool(result.reason) is not goes
+
+    async def test_a_guard_says_that_it_moved_where_its_jobs_were_there_already(self, harness: Harness) -> None:
+        worker = await harness.worker()
+        await publish(worker.broker, make_envelope("job"))
+        results = await publish(worker.broker, make_envelope("job"), guard=Guard("cell", None, b"1"))
+        assert [result.answer for result in results] == [PublishAnswer.EXISTS, PublishAnswer.ACCEPTED]
+        assert await worker.take_ids(1) == ["job"]
+        assert await worker.fetch() == []
+
+    async def test_a_guarded_publication_repeated_with_its_call_has_the_same_answers(self, harness: Harness) -> None:
+        worker = await harness.worker()
+        for number, goes in ((1, True), (2, False)):
+            call, guard = CallId("scheduler", number), Guard("cell", None, b"1")
+            first = await publish(worker.broker, make_envelope(f"{number}", keep=0.0), guard=guard, call=call)
+            assert (first[-1].answer is PublishAnswer.ACCEPTED) is goes
+            again = await publish(await harness.open(), make_envelope(f"{number}", keep=0.0), guard=guard, call=call)
+            assert again == first
+        assert await worker.take_ids(1) == ["1"]
+        assert await worker.fetch() == []
 
     async def test_a_refused_follow_up_does_not_undo_the_end_of_its_job(self, harness: Harness) -> None:
         worker = await harness.worker()

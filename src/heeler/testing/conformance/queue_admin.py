@@ -71,8 +71,9 @@ class TestSizes(Suite):
         assert await _admin(worker).sizes(["nobody"]) == [QueueSize(queue="nobody")]
         await publish(worker.broker, make_envelope(queue="b"), make_envelope(queue="a"))
         await _admin(worker).pause("c")
+        await publish(worker.broker, make_envelope(queue="d", delay=60.0))
         sizes = {size.queue: size for size in await _admin(worker).sizes()}
-        assert {"a", "b", "c"} <= set(sizes)
+        assert {"a", "b", "c", "d"} <= set(sizes)
         assert list(sizes) == sorted(sizes)
         assert sizes["c"].paused
 

@@ -11,6 +11,7 @@ from heeler.model import (
     Action,
     Delivery,
     ErrorRecord,
+    JobFilter,
     Notice,
     Publication,
     ResultRecord,
@@ -24,6 +25,7 @@ from heeler.testing.conformance.worker import PATIENCE, Worker, make_envelope, p
 __all__ = [
     "TestCancelling",
     "TestEndsAreStoredWithTheirJobs",
+    "TestExpiredJobsReadAsEnded",
     "TestRecordsAreKeptForTheirTime",
     "TestReportsOfRunningJobs",
     "TestWhoWaitsIsTold",
@@ -395,3 +397,51 @@ class TestCancelling(Suite):
         follow_ups = Publication(envelopes=(make_envelope("next"),))
         assert await worker.end(delivery, follow_ups=follow_ups) is SettleAnswer.LOST
         assert await worker.fetch() == []
+
+
+class TestExpiredJobsReadAsEnded(Suite):
+    """Nobody may start them any more, though no worker has met them yet."""
+
+    @pytest.mark.parametrize("state", ["waiting", "scheduled", "waiting for a retry", "given back"])
+    async def test_a_job_that_waits_is_failed_from_its_moment_on(self, harness: Harness, state: str) -> None:
+        worker = await harness.worker()
+        published = harness.clock.time()
+        await publish(
+            worker.broker, make_envelope("job", expires_in=20.0, delay=200.0 if state == "scheduled" else 0.0)
+        )
+        if state == "waiting for a retry":
+            await worker.end(await worker.take_one(), Action.RETRY, delay=200.0, attempts=1)
+        elif state == "given back":
+            await worker.end(await worker.take_one(), Action.RELEASE)
+        assert (await _record(worker, "job")).status is TaskStatus.READY
+        await harness.advance(100)
+        record = await _record(worker, "job")
+        assert (record.status, record.next_at) == (TaskStatus.FAILED, None)
+        assert record.finished_at == pytest.approx(published + 20, abs=1.0)
+        assert record.errors[-1].exception_class_path == "heeler.errors.Expired"
+        inbox = await _store(worker).inbox()
+        assert await inbox.watch(["job"]) == [record]
+        await inbox.close()
+
+    async def test_it_is_listed_as_failed_and_cannot_be_cancelled(self, harness: Harness) -> None:
+        worker = await harness.worker()
+        await publish(worker.broker, make_envelope("job", expires_in=20.0), make_envelope("other", expires_in=500.0))
+        await harness.advance(100)
+        assert await _store(worker).cancel(["job"]) == [CancelAnswer.ENDED]
+        failed = await _store(worker).list_records(JobFilter(statuses=frozenset({TaskStatus.FAILED})))
+        assert [record.envelope.id for record in failed] == ["job"]
+        waiting = await _store(worker).list_records(JobFilter(statuses=frozenset({TaskStatus.READY})))
+        assert [record.envelope.id for record in waiting] == ["other"]
+        assert (await _record(worker, "job")).status is TaskStatus.FAILED
+
+    @pytest.mark.parametrize("seconds", [100, 1000])
+    async def test_a_run_that_began_in_time_may_end_later(self, harness: Harness, seconds: int) -> None:
+        worker = await harness.worker(lease=500.0)
+        await publish(worker.broker, make_envelope("job", expires_in=20.0))
+        delivery = await worker.take_one()
+        await _is_running(harness, worker, delivery)
+        await harness.advance(seconds)  # the second time its lease has run out as well, and no other has begun
+        assert not (await _record(worker, "job")).status.is_finished
+        if seconds < worker.lease:
+            await worker.succeed(delivery)
+            assert (await _record(worker, "job")).status is TaskStatus.SUCCESSFUL

@@ -169,6 +169,26 @@ class TestAboutOneWorkerWakesForEachJob(Suite):
             assert await free.take_ids(1) == [name]
         await _cancel([skipping])
 
+    async def test_waiting_jobs_that_a_worker_skips_do_not_wake_it(self, harness: Harness) -> None:
+        self.needs(harness, "skips_tasks")
+        worker, broker = await harness.worker(), await harness.open()
+        await publish(broker, *(make_envelope(task="suite.limited") for _ in range(3)))
+        rounds = 0
+
+        async def skip() -> list[str]:
+            nonlocal rounds
+            while not (taken := await worker.fetch(skip_tasks=frozenset({"suite.limited"}))):
+                rounds += 1
+                await worker.subscription.ready()
+            return [delivery.envelope.id for delivery in taken]
+
+        skipping = asyncio.create_task(skip())
+        await asyncio.wait([skipping], timeout=0.2)
+        assert rounds <= 5  # it may be woken in vain now and then
+        await publish(broker, make_envelope("other"))
+        assert await asyncio.wait_for(skipping, PATIENCE) == ["other"]
+        assert len(await worker.fetch()) == 3
+
     async def test_a_job_of_another_queue_wakes_nobody_here(self, harness: Harness) -> None:
         broker = await harness.open()
         here = await harness.worker("here")

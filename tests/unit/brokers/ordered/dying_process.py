@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from heeler.brokers.ordered import OrderedBroker
+from heeler.brokers.redis.broker import RedisBroker
+from heeler.brokers.redis.options import options_of
+from heeler.brokers.redis.ordered_store import AREA, RedisOrderedStore
 from heeler.clock import new_id
 from heeler.contracts import Applied, OrderedStore, QueueShare, Subscription
 from heeler.errors import BrokerUnavailable
@@ -16,8 +19,10 @@ from heeler.model import Action, CallId, Delivery, SettleAnswer, Settlement
 from heeler.testing import ManualClock
 from heeler.testing.conformance.worker import settlement, success
 from heeler.testing.plain_memory import MemoryPlainBroker
+from heeler.url import BrokerUrl
+from services import redis_url
 
-__all__ = ["LEASE", "Fuse", "Process", "Site"]
+__all__ = ["LEASE", "Fuse", "Process", "Site", "redis_store"]
 
 LEASE = 30.0
 _STEPS = {"reserve", "begin", "apply", "drop", "revive", "clear", "unsent", "cancel", "renew", "refuse"} | {
@@ -178,3 +183,12 @@ class Site:
         for process in self._processes:
             await process.die()
         self.io.close()
+
+
+def redis_store(site: Site) -> OrderedStore:
+    """A store on Redis under the site's clock."""
+    options = options_of(BrokerUrl.parse(redis_url()))
+    broker = RedisBroker(
+        options, io=site.io, clock=site.clock, namespace=site.namespace, area=AREA, time_from=site.clock
+    )
+    return RedisOrderedStore(broker)

@@ -18,17 +18,20 @@ from heeler.clock import SystemClock, new_id
 from heeler.contracts import Features
 from heeler.io_thread import IoThread
 from heeler.testing.plain_memory import MemoryPlainBroker
+from services import forget_namespace, redis_url
 
 
 def _plain() -> MemoryPlainBroker:
     return MemoryPlainBroker(io=IoThread(), clock=SystemClock(), namespace="heeler", name=new_id())
 
 
-@pytest.fixture(params=["memory://", "sqlite"])
+@pytest.fixture(params=["memory://", "sqlite", "redis"])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Heeler]:
-    results = f"sqlite:///{tmp_path}/results.db" if request.param == "sqlite" else request.param
-    with Heeler(broker=_plain(), results=results) as app:
+    results = {"sqlite": f"sqlite:///{tmp_path}/results.db", "redis": redis_url()}.get(request.param, request.param)
+    namespace = f"test-{new_id()}"
+    with Heeler(broker=_plain(), results=results, namespace=namespace) as app:
         yield app
+    forget_namespace(results, namespace)
 
 
 def test_results_retries_and_follow_ups(app: Heeler):

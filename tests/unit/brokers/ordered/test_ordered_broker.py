@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from dying_process import LEASE, Process, Site
@@ -121,6 +123,81 @@ class TestALostConnection:
         site.clock.advance(LEASE)
         assert await other.fetch() == []
         assert await _in_hand(other) == (0, 0)
+
+
+class TestWhileARunIsSettled:
+    """Its messages are in the hands of who settles it: whatever else happens, they are acknowledged or go back once."""
+
+    async def test_they_do_not_go_back_when_its_lease_is_found_lost(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process = await site.process()
+        await _publish(process, "job")
+        [delivery] = await process.fetch()
+        gate = _Gate(process.plain.publish)
+        monkeypatch.setattr(process.plain, "publish", gate)
+        settling = asyncio.create_task(process.broker.settle([settlement(delivery, Action.RETRY, delay=50.0)]))
+        await gate.reached.wait()
+        assert (await process.broker.extend([Renewal(delivery=delivery)], LEASE)).lost == {"job"}
+        gate.open.set()
+        await settling
+        assert process.fuse.steps.count("acknowledge") == 1
+        assert "give_back" not in process.fuse.steps
+
+    async def test_they_go_back_later_if_the_settling_fails_and_the_lease_was_lost(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process = await site.process()
+        await _publish(process, "job")
+        [delivery] = await process.fetch()
+        gate = _Gate(process.plain.publish, BrokerUnavailable("there is no answer"))
+        monkeypatch.setattr(process.plain, "publish", gate)
+        settling = asyncio.create_task(process.broker.settle([settlement(delivery, Action.RETRY, delay=50.0)]))
+        await gate.reached.wait()
+        assert (await process.broker.extend([Renewal(delivery=delivery)], LEASE)).lost == {"job"}
+        gate.open.set()
+        with pytest.raises(BrokerUnavailable):
+            await settling
+        monkeypatch.undo()
+        assert await _in_hand(process) == (0, 1)
+        assert await process.fetch() == []  # it went back, came again, and what was left undone is done
+        [size] = await process.plain.sizes(["default"])
+        assert (size.waiting, size.running, size.scheduled) == (0, 0, 1)
+
+    async def test_one_that_comes_again_meanwhile_is_acknowledged_as_well(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process = await site.process()
+        await _publish(process, "job")
+        [delivery] = await process.fetch()
+        store = process.broker.results._inner  # type: ignore[attr-defined]
+        gate = _Gate(store.apply)
+        monkeypatch.setattr(store, "apply", gate)
+        settling = asyncio.create_task(process.broker.settle([settlement(delivery)]))
+        await gate.reached.wait()
+        await process.plain.lose_connection()
+        assert await process.fetch() == []
+        assert await _in_hand(process) == (0, 1)
+        gate.open.set()
+        await settling
+        assert await _in_hand(process) == (0, 0)
+
+
+class _Gate:
+    """A step that waits until it may go on, and then goes on or fails."""
+
+    def __init__(self, step: Callable[..., Awaitable[Any]], fault: Exception | None = None) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        self._step = step
+        self._fault = fault
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.reached.set()
+        await self.open.wait()
+        if self._fault is not None:
+            raise self._fault
+        return await self._step(*args, **kwargs)
 
 
 class TestWhatIsLostIsFoundOutByItsMessage:
@@ -258,7 +335,7 @@ async def test_what_waits_cannot_be_listed_and_the_error_says_why(site: Site) ->
 async def test_a_message_that_the_store_does_not_know_runs_as_it_says(site: Site) -> None:
     process = await site.process()
     await _publish(process, "job", expires_at=site.clock.time() + 50)
-    site.make_store()._state.carried.jobs.clear()  # as if somebody had emptied it
+    site.make_store()._state.carried.drop("job")  # as if somebody had emptied it
     [delivery] = await process.fetch()
     assert (delivery.receipt.epoch, delivery.expires_at) == (1, site.clock.time() + 50)
     [answer] = await process.broker.settle([settlement(delivery, record=success(delivery.envelope))])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from dying_process import LEASE, Process, Site
+from dying_process import LEASE, Process, Site, redis_store
 
 from heeler.brokers.memory.ordered_store import MemoryOrderedStore
 from heeler.brokers.sqlite import SqliteBroker
@@ -27,15 +27,18 @@ from heeler.model import (
     TaskStatus,
 )
 from heeler.testing.conformance.worker import make_envelope, settlement, success
+from services import forget_namespace, redis_url
 
 MOST_STEPS = 12
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     def make_store(site: Site) -> OrderedStore:
         if request.param == "memory":
             return MemoryOrderedStore(clock=site.clock, namespace=site.namespace, name="shared")
+        if request.param == "redis":
+            return redis_store(site)
         broker = SqliteBroker(
             path=tmp_path / "results.db",
             io=site.io,
@@ -50,6 +53,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     messages = (await site.process()).plain
     yield site
     await site.close()
+    forget_namespace(redis_url(), site.namespace)
     del keeping, messages
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
-from dying_process import LEASE, Process, Site
+from dying_process import LEASE, Process, Site, redis_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from heeler.contracts import CancelAnswer, OrderedStore
 from heeler.errors import BrokerUnavailable
 from heeler.model import Action, Delivery, Publication, Renewal, Settlement
 from heeler.testing.conformance.worker import make_envelope, settlement, success
+from services import forget_namespace, redis_url
 
 WHO = st.integers(0, 1)
 COMMANDS = st.one_of(
@@ -33,8 +35,8 @@ COMMANDS = st.one_of(
 class World:
     """Two processes that are replaced when they die, and what they were told."""
 
-    def __init__(self) -> None:
-        self.site = Site(self._make_store)
+    def __init__(self, make_store: Callable[[Site], OrderedStore]) -> None:
+        self.site = Site(make_store)
         self.processes: list[Process] = []
         self.held: list[list[Delivery]] = [[], []]
         self.published: list[str] = []
@@ -42,11 +44,8 @@ class World:
         self.cancelled: set[str] = set()
         self.follow_ups = 0
 
-    def _make_store(self, site: Site) -> OrderedStore:
-        return MemoryOrderedStore(clock=site.clock, namespace=site.namespace, name="shared")
-
     async def run(self, commands: list[tuple[str, int, Any]]) -> None:
-        keeping = self._make_store(self.site)
+        keeping = self.site.make_store()
         messages = await self.site.process()
         self.processes = [await self.site.process(), await self.site.process()]
         for name, who, detail in commands:
@@ -122,6 +121,7 @@ class World:
     async def check(self) -> None:
         ends = self.site.ledger.ends
         store = self.site.make_store()
+        await store.open()
         assert all(count == 1 for count in ends.values()), ends
         for job in self.published:
             [record] = await store.get([job])
@@ -133,12 +133,25 @@ class World:
             if job in self.cancelled:
                 assert job not in ends
         assert await store.unsent(0.0) == []
+        await store.close()
         process = await self.site.process()
         sizes = await process.plain.sizes(["default"])
         assert (sizes[0].waiting, sizes[0].scheduled, sizes[0].running) == (0, 0, 0)
 
 
+def memory_store(site: Site) -> OrderedStore:
+    return MemoryOrderedStore(clock=site.clock, namespace=site.namespace, name="shared")
+
+
 @given(st.lists(COMMANDS, max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_accepted_jobs_end_once_and_nothing_is_left_behind(commands: list[tuple[str, int, Any]]) -> None:
-    asyncio.run(World().run(commands))
+    asyncio.run(World(memory_store).run(commands))
+
+
+@given(st.lists(COMMANDS, max_size=40))
+@settings(max_examples=40, deadline=None)
+def test_the_same_with_redis_as_the_store(commands: list[tuple[str, int, Any]]) -> None:
+    world = World(redis_store)
+    asyncio.run(world.run(commands))
+    forget_namespace(redis_url(), world.site.namespace)

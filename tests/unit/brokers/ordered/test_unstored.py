@@ -23,7 +23,7 @@ class UnstoredHarness(Harness):
     denials = frozenset(
         {
             *("shared", "durable", "one_step_settle", "lists_waiting", "keeps_place_on_release"),
-            *("fencing", "id_deduplication", "joins", "guards"),
+            *("fencing", "id_deduplication", "joins", "guards", "stores_results"),
         }
     )
 
@@ -46,8 +46,11 @@ async def test_a_join_is_refused_with_the_way_out(harness: Harness) -> None:
     [answer] = await publish(broker, make_envelope(), latches=[latch])
     assert answer.answer is PublishAnswer.REFUSED
     assert "give `results` a URL" in answer.reason
-    [answer] = await publish(broker, make_envelope(), guard=Guard("cell", None, b"1"))
-    assert answer.answer is PublishAnswer.REFUSED
+    for envelopes in ([make_envelope()], []):
+        answers = await publish(broker, *envelopes, guard=Guard("cell", None, b"1"))
+        assert {answer.answer for answer in answers} == {PublishAnswer.REFUSED}
+        assert len(answers) == len(envelopes) + 1
+        assert "give `results` a URL" in answers[-1].reason
     with pytest.raises(ConfigurationError, match="give `results` a URL"):
         await broker.publish(Publication(latches=(latch,)))
     assert await (await harness.worker()).fetch() == []

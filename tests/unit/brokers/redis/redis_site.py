@@ -26,12 +26,14 @@ class Site:
         self.prefix = f"{{{self.namespace}}}:"
         self._opened: list[RedisBroker] = []
 
-    def make(self, url: str | None = None, **replaced: Any) -> RedisBroker:
+    def make(self, url: str | None = None, *, area: str = "", **replaced: Any) -> RedisBroker:
         """A broker, not opened; options are added to the URL."""
         url = url or self.url
         if replaced:
             url += ("&" if "?" in url else "?") + "&".join(f"{name}={value}" for name, value in replaced.items())
-        broker = RedisBroker(options_of(BrokerUrl.parse(url)), io=self.io, clock=self.clock, namespace=self.namespace)
+        broker = RedisBroker(
+            options_of(BrokerUrl.parse(url)), io=self.io, clock=self.clock, namespace=self.namespace, area=area
+        )
         self._opened.append(broker)
         return broker
 

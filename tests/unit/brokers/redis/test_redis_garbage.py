@@ -11,7 +11,18 @@ import redis
 from redis_site import Site
 
 from heeler.errors import HeelerError
-from heeler.model import Action, Arrival, ArrivalKind, CallId, Command, Latch, LatchRule, WorkerPresence
+from heeler.model import (
+    Action,
+    Arrival,
+    ArrivalKind,
+    CallId,
+    Command,
+    JobFilter,
+    Latch,
+    LatchRule,
+    TaskStatus,
+    WorkerPresence,
+)
 from heeler.testing.conformance import make_envelope, publish
 from services import RedisServer
 
@@ -66,6 +77,10 @@ async def _use_everything(site: Site, round_: int) -> None:
         lambda: broker.admin.list_jobs("waiting"),
         lambda: broker.admin.list_jobs("scheduled"),
         lambda: broker.admin.list_jobs("running"),
+        lambda: broker.store.list_records(JobFilter()),
+        lambda: broker.store.list_records(JobFilter(queue="default", since=1.0), 5, "1"),
+        lambda: broker.store.list_records(JobFilter(statuses=frozenset({TaskStatus.READY}), scheduled=True)),
+        lambda: broker.store.list_records(JobFilter(statuses=frozenset({TaskStatus.RUNNING}))),
         lambda: broker.admin.dead_letters(),
         lambda: broker.admin.redrive(),
         lambda: broker.control.announce(

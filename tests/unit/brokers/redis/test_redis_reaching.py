@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import redis
 from redis_site import Site
 
+from certificates import make_certificates
 from heeler.errors import BrokerUnavailable, ConfigurationError
 from heeler.model import Publication, PublishAnswer
 from heeler.testing.conformance import Worker, make_envelope, publish
@@ -33,25 +32,7 @@ async def _works(site: Site, url: str, **options: object) -> None:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and certificates that it signed for the server `jobs.example` and for a client."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl here to make certificates with")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def run(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
-
-    made = ("-newkey", "rsa:2048", "-nodes")
-    extensions = ("-addext", "keyUsage=critical,keyCertSign", "-addext", "basicConstraints=critical,CA:TRUE")
-    run("req", "-x509", *made, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", *extensions)
-    (folder / "server.ext").write_text("subjectAltName=DNS:jobs.example\n")
-    for name in ("server", "client"):
-        run("req", *made, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / "client.ext").write_text("subjectAltName=DNS:client\n")
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext")
-        run("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signing)
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from redis_site import Site
 
 from heeler.clock import new_id
 from heeler.contracts import QueueShare
-from heeler.model import Action, Arrival, ArrivalKind, CallId, Latch, LatchRule
+from heeler.model import Action, Arrival, ArrivalKind, CallId, JobFilter, Latch, LatchRule
 from heeler.testing.conformance import Worker, make_envelope, publish
+from heeler.testing.conformance.worker import settlement
 from services import RedisServer, wait_until
 
 COMPLETED = 100_000
@@ -45,8 +46,8 @@ async def test_completed_jobs_leave_nothing_but_their_results(private_site: Site
     keys = _keys(private_site, server)
     results = [key for key in keys if key.startswith("j:")]
     assert len(results) == COMPLETED // 10 + 1
-    others = [key for key in keys if not key.startswith(("j:", "c:publish:"))]
-    assert others == ["asleep:default", "origin", "queues", "sequence", "sleepers"]
+    others = [key for key in keys if not key.startswith(("j:", "c:publish:", "register:"))]
+    assert others == ["asleep:default", "origin", "queues", "register", "sequence", "sleepers"]
     with server.client() as client:
         assert all(client.ttl(f"{private_site.prefix}{key}") > 0 for key in results[:100])
         used = client.info("memory")["used_memory"] - before
@@ -71,7 +72,41 @@ async def test_of_jobs_that_ended_without_a_result_in_whatever_way_nothing_is_le
         await worker.end(delivery)
     assert await worker.fetch() == []
     await worker.subscription.quiet()
-    assert [key for key in _keys(private_site, server) if not key.startswith("c:")] == ["origin", "queues", "sequence"]
+    left = [key for key in _keys(private_site, server) if not key.startswith("c:")]
+    assert left == ["origin", "queues", "register", "register:0", "register:sweep", "sequence"]
+
+
+async def test_pages_of_the_register_are_swept_of_jobs_of_which_nothing_is_known(
+    private_site: Site, server: RedisServer
+) -> None:
+    worker = await private_site.worker()
+
+    def page_sizes() -> dict[str, int]:
+        with server.client() as client:
+            pages = [key for key in _keys(private_site, server) if key[9:].isdecimal()]
+            listed = client.zrange(f"{private_site.prefix}register", 0, -1)
+            assert sorted(pages) == sorted(f"register:{number.decode()}" for number in listed)
+            return {key: client.strlen(private_site.prefix + key) for key in pages}
+
+    await publish(worker.broker, make_envelope("stays", delay=1000.0))
+    for _ in range(100):
+        await publish(worker.broker, *(make_envelope(new_id(), keeps_result=False) for _ in range(BATCH)))
+        await worker.succeed(*await worker.subscription.fetch(BATCH))
+    sizes = page_sizes()
+    assert len(sizes) <= 10
+    assert sizes["register:0"] < 100, "of the first page only what is known stays"
+    records = await worker.broker.store.list_records(JobFilter())
+    assert [record.envelope.id for record in records] == ["stays"]
+    kept = [new_id() for _ in range(5000)]
+    for start in range(0, len(kept), BATCH):
+        await publish(worker.broker, *(make_envelope(id) for id in kept[start : start + BATCH]))
+    await worker.succeed(*await worker.take(len(kept)))
+    await worker.broker.store.forget(kept[::2])
+    for _ in range(60):
+        await publish(worker.broker, *(make_envelope(new_id(), keeps_result=False) for _ in range(BATCH)))
+        await worker.succeed(*await worker.subscription.fetch(BATCH))
+    records = await worker.broker.store.list_records(JobFilter(), 10_000)
+    assert [record.envelope.id for record in records] == [*kept[1::2][::-1], "stays"]
 
 
 async def test_a_released_latch_and_a_call_are_forgotten_by_the_server_itself(
@@ -171,3 +206,29 @@ async def test_thousands_of_skipped_jobs_in_front_do_not_stop_what_is_behind(pri
     assert [job.envelope.id for job in await worker.take(1, skip_tasks=skip)] == ["behind"]
     subscription = await worker.broker.subscribe([QueueShare("default")], 30.0, "another")
     assert len(await subscription.fetch(5000)) == 1000
+
+
+async def test_dead_letters_are_counted_and_dropped_without_being_read(private_site: Site, server: RedisServer) -> None:
+    worker = await private_site.worker("a", "b")
+    broker, admin = worker.broker, worker.broker.admin
+    for number in range(1200):
+        queue = "a" if number % 3 else "b"
+        await publish(broker, make_envelope(f"{number}", task=f"suite.{number % 2}", queue=queue, body=b"x" * 5000))
+    deliveries = await worker.take(1200)
+    for start in range(0, 1200, 100):
+        part = deliveries[start : start + 100]
+        await worker.settle(*(settlement(delivery, Action.DEAD_LETTER, reason="bad") for delivery in part))
+
+    def sent() -> int:
+        with server.client() as client:
+            return int(client.info("stats")["total_net_output_bytes"])
+
+    before = sent()
+    assert [(size.queue, size.dead) for size in await admin.sizes()] == [("a", 800), ("b", 400)]
+    assert await admin.purge_dead(queue="a", task="suite.0") == 400
+    assert [(size.queue, size.dead) for size in await admin.sizes()] == [("a", 400), ("b", 400)]
+    assert await admin.purge_dead(["1", "3", "2", "nobody"], queue="a") == 1
+    assert await admin.purge_dead() == 799
+    assert [(size.queue, size.dead) for size in await admin.sizes()] == [("a", 0), ("b", 0)]
+    assert sent() - before < 100_000
+    assert not [key for key in _keys(private_site, server) if key.startswith("dead")]

@@ -9,6 +9,7 @@ import pytest
 from heeler import ConfigurationError
 from heeler.brokers.redis.options import Address, options_of
 from heeler.connections import known_schemes
+from heeler.reconnecting import ReconnectPolicy
 from heeler.url import BrokerUrl
 
 
@@ -53,9 +54,7 @@ def _options(text: str) -> Any:
             {
                 "publish_timeout": 2.0,
                 "connect_timeout": 0.5,
-                "reconnect_attempts": 3,
-                "reconnect_delay": 1.0,
-                "reconnect_max_delay": 9.0,
+                "reconnect": ReconnectPolicy(attempts=3, delay=1.0, max_delay=9.0),
                 "client_name": "me",
                 "wait_replicas": 2,
                 "max_payload": 5,

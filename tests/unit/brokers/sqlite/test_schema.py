@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from sqlite_site import envelope, kill, line, make, opened, publish, start, subscribe
 
+from heeler.brokers.sqlite.statements import migration
 from heeler.errors import ConfigurationError
+from heeler.model import Guard, Publication, PublishAnswer
 
 
 async def test_a_file_is_made_and_found_again(tmp_path: Path) -> None:
@@ -37,8 +39,9 @@ async def test_tables_of_a_newer_heeler_are_left_alone(tmp_path: Path) -> None:
 async def test_tables_whose_making_was_cut_short_are_made_again(tmp_path: Path) -> None:
     broker = make(tmp_path / "jobs.db")
     connection = broker._database.connect(durable=True)
-    connection.raw.execute("BEGIN IMMEDIATE")
-    connection.raw.execute("CREATE TABLE heeler_version (version INTEGER)")
+    with connection.used() as raw:
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute("CREATE TABLE heeler_version (version INTEGER)")
     connection.close()
     async with opened(tmp_path / "jobs.db") as broker:
         await publish(broker, envelope())
@@ -71,3 +74,16 @@ async def test_processes_that_make_one_file_at_once_all_succeed(tmp_path: Path) 
             kill(process)
     async with opened(tmp_path / "jobs.db") as broker:
         assert len(await (await subscribe(broker)).fetch(10)) == 4
+
+
+async def test_tables_of_an_older_heeler_become_ours_with_what_is_in_them(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "jobs.db")
+    connection.executescript(migration(1, "heeler") + migration(2, "heeler"))
+    connection.execute("UPDATE heeler_version SET version = 2")
+    connection.execute("INSERT INTO heeler_cells (name, value) VALUES ('cell', x'31')")
+    connection.commit()
+    connection.close()
+    async with opened(tmp_path / "jobs.db") as broker:
+        [result] = await broker.publish(Publication(guard=Guard("cell", b"1", b"2", 5.0)))
+        assert result.answer is PublishAnswer.ACCEPTED
+        assert (await broker.schedules.due(1)).entries == []

@@ -32,8 +32,8 @@ def publish_one(broker: SqliteBroker, id: str) -> int:
 async def test_a_forked_child_publishes_on_a_connection_of_its_own(tmp_path: Path) -> None:
     async with opened(tmp_path / "jobs.db") as broker:
         publish_one(broker, "parent")
-        mine = broker._caller.connection
-        assert in_child(lambda: publish_one(broker, "child") or int(broker._caller.connection is mine)) == 0
+        mine = broker._caller._connection
+        assert in_child(lambda: publish_one(broker, "child") or int(broker._caller._connection is mine)) == 0
         publish_one(broker, "parent again")
         ids = [d.envelope.id for d in await (await subscribe(broker)).fetch(9)]
         assert ids == ["parent", "child", "parent again"]
@@ -154,7 +154,8 @@ async def test_in_the_place_of_a_sleeper_that_died_another_is_woken(tmp_path: Pa
             assert await asyncio.to_thread(line, living) == "job"
         finally:
             kill(living)
-        assert broker._session.brisk.raw.execute("SELECT count(*) FROM heeler_sleepers").fetchone()[0] <= 1
+        with broker._session.brisk.used() as raw:
+            assert raw.execute("SELECT count(*) FROM heeler_sleepers").fetchone()[0] <= 1
 
 
 async def test_a_wake_up_that_was_lost_with_its_publisher_is_made_up_for(tmp_path: Path) -> None:

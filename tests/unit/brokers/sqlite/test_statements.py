@@ -43,7 +43,10 @@ def test_no_statement_on_a_jobs_way_reads_more_than_it_must() -> None:
     connection = sqlite3.connect(":memory:")
     for version in range(1, LATEST_VERSION + 1):
         connection.executescript(migration(version, "n"))
+    limited = {"published_last", "live_seqs"}  # they read the first so many of whatever is there
     for name, sql in statements_of("n").items():
+        if name in limited:
+            continue
         numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
         parameters = [None] * (max(numbered) if numbered else sql.count("?"))
         for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters):

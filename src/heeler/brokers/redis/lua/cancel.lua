@@ -1,5 +1,5 @@
 -- End waiting jobs and mark running ones.
--- Needs: start, jobs, wake, lines, news, burying, publishing, latches, ended, unrun
+-- Needs: start, given, jobs, wake, lines, news, burying, register, publishing, cells, latches, ended, unrun
 --
 -- takes: ids
 -- returns: of each 'C' (it is over, cancelled), 'R' (its worker will be told), 'E' (it had ended otherwise), '' (unknown)
@@ -18,7 +18,9 @@ for n, id in ipairs(take_list()) do
   else
     local head, state = head_of_stored(value), state_of(id)
     local lease = tonumber(call('ZSCORE', leased(head[2]), id))
-    if lease and lease > now then
+    if has_expired(id, value, head[2], state) then
+      answers[n] = 'E'
+    elseif lease and lease > now then
       state = state or first_state()
       state.cancelled = true
       save_state(id, state)

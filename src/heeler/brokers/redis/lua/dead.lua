@@ -1,5 +1,5 @@
 -- Dead letters.
--- Needs: start, jobs, burying
+-- Needs: start, given, jobs, burying
 --
 -- takes: how many seconds and how many dead letters are kept; ids; and where there are none: 'new' or 'old' (which
 --        come first), the id after which to begin (or ''), how many

@@ -1,5 +1,5 @@
 -- End jobs that were cancelled while they ran on a worker that was lost.
--- Needs: start, jobs, wake, lines, news, burying, publishing, latches, ended, unrun
+-- Needs: start, given, jobs, wake, lines, news, burying, register, publishing, cells, latches, ended, unrun
 --
 -- takes: ids of jobs that `fetch` has just leased
 -- returns: nothing

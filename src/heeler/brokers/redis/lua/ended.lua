@@ -1,9 +1,9 @@
 -- Part: what stays of an ended job.
--- Needs: start, jobs
+-- Needs: start, given, jobs
 
--- What stands before the content of an ended job.
+-- What stands between the place and the content of an ended job.
 local function ended_prefix(letter, keep)
-  return struct.pack('<ddd', 0, now + keep, 0) .. letter
+  return struct.pack('<dd', now + keep, 0) .. letter
 end
 
 -- Only what tells that an id is taken.
@@ -13,7 +13,7 @@ local function reserved_value(value, keep)
     return length, from
   end)
   local content = fine and string.sub(value, FROM, from + length - 1) or ''
-  return ended_prefix('N', keep) .. content
+  return mark_of(value) .. ended_prefix('N', keep) .. content
 end
 
 -- For how many seconds a key is kept, as SET takes it.

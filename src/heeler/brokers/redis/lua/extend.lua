@@ -1,5 +1,5 @@
 -- Keep leases, and take in what running jobs say.
--- Needs: start, jobs, wake, news
+-- Needs: start, given, jobs, wake, news
 --
 -- takes: lease in seconds; how many; of each id, mark, queue, epoch, 'M' to mark that its run starts alone (or ''), a
 --        report as it is told to who waits (or ''), and if there is one: whom to tell, start, worker, fraction,

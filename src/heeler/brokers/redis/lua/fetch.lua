@@ -1,7 +1,7 @@
 -- Lease jobs, or lie down where there are none.
--- Needs: start, jobs, wake, lines
+-- Needs: start, given, jobs, wake, lines
 --
--- takes: lease in seconds; how many (0: only look); how many bytes of bodies; address of the sleeper; is it asleep
+-- takes: lease in seconds; how many (0: only look, and if it sleeps, a job may come with the wake-up); how many bytes of bodies; address of the sleeper; does it sleep or have an alarm
 --        ('1' or ''); an origin (any new name); queues; their weights, or none for strict order; credits from the
 --        last fetch (as many); tasks to pass over
 -- returns: the time; 'W' (there is or may be more), 'S' (asleep now) or '' (took some); in how many seconds to wake
@@ -249,10 +249,7 @@ end
 local sleep, wake_in = '', ''
 if #jobs > 0 or is_work then
   if was_asleep then
-    local entry = sleeping().sleeper(address)
-    if entry then
-      sleeping().get_up(address, entry)
-    end
+    sleeping().get_up(address, queues)
   end
   wake_and_arm()
   sleep = is_work and 'W' or ''
@@ -261,7 +258,7 @@ else
   if may_be_more or #cancelled > 0 then
     sleep = 'W'
   else
-    local seconds = sleeping().lie_down(address, queues, #skipped > 0 and skipped or false)
+    local seconds = sleeping().lie_down(address, queues, #skipped > 0 and skipped or false, is_look and lease)
     sleep, wake_in = 'S', seconds and exact(seconds) or ''
   end
 end

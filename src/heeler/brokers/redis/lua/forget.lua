@@ -1,5 +1,5 @@
 -- Drop the records of ended jobs; ids that callers gave stay reserved.
--- Needs: start, jobs, ended
+-- Needs: start, given, jobs, ended
 --
 -- takes: ids
 -- returns: how many records there were

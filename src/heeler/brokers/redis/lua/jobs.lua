@@ -12,14 +12,9 @@
 -- sides:Q     (set) the tasks of which jobs were put aside from waiting:Q because a fetch passed over them
 -- side:N:Q:T  (sorted set) the ids of task T that were put aside, by place; N is the length of Q
 -- queues, paused (sets), sequence (number)
---
--- A place is a number: -priority × 2^45 + sequence, so one sorted set has priorities and publish order exactly.
 
-local LEVEL = 2 ^ 45
-local LONGEST_TTL = 3e12 -- milliseconds, about a century: what SET takes
 local STATE = P .. 'state'
 
-local function job_key(id) return P .. 'j:' .. id end
 local function waiting(queue) return P .. 'waiting:' .. queue end
 local function due(queue) return P .. 'due:' .. queue end
 local function leased(queue) return P .. 'leased:' .. queue end
@@ -70,19 +65,6 @@ local function first_state()
   return {epoch = 1, attempts = 0, crashes = 0, held = true}
 end
 
--- {task, queue, priority, keep, keeps_result, fingerprint, reply_to, {{latch, number}, …}} of what a producer wrote,
--- which begins at `from`; nil where it cannot be read.
-local function head_of(text, from)
-  local fine, head = pcall(function()
-    local _, _, length, begin = struct.unpack('<I4I4I2', text, from)
-    return cmsgpack.unpack(string.sub(text, begin, begin + length - 1))
-  end)
-  if fine and type(head) == 'table' and #head == 8 and type(head[2]) == 'string' and type(head[8]) == 'table' then
-    return head
-  end
-  return nil
-end
-
 local FROM = 26 -- where in a stored job begins what its producer wrote
 
 local function head_of_stored(value)
@@ -122,6 +104,17 @@ end
 -- Whether an ended job is kept no longer: by the server's clock its key would be gone.
 local function is_over(value)
   return letter_of(value) ~= 'L' and #value >= FROM and select(2, struct.unpack('<dd', value)) <= now
+end
+
+-- When a stored job expires; 0: never.
+local function expiry_of(value)
+  return #value >= FROM and select(3, struct.unpack('<ddd', value)) or 0
+end
+
+-- Whether a job that lives waits, and nobody may start it any more: the next fetch gives it to a worker that ends it.
+local function has_expired(id, value, queue, state)
+  local at = expiry_of(value)
+  return at ~= 0 and at <= now and not (state and state.held) and not call('ZSCORE', leased(queue), id)
 end
 
 -- What tells a job from one that had the same id before: the place that it was given at first.

@@ -1,5 +1,5 @@
 -- Part: moving jobs between the lines of a queue.
--- Needs: start, jobs, wake
+-- Needs: start, given, jobs, wake
 
 -- A job that stands in no line waits for its time.
 local function schedule(id, queue, place, at)

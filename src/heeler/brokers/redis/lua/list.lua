@@ -1,5 +1,5 @@
 -- The ids of a queue's jobs in one state, in the order in which they would start.
--- Needs: start, jobs, wake, lines
+-- Needs: start, given, jobs, wake, lines
 --
 -- takes: queue; 'waiting', 'scheduled' or 'running'; how many; the id after which to begin (or '')
 -- returns: ids

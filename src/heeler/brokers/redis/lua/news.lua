@@ -53,6 +53,19 @@ local function watchers(id)
   return fine and type(addresses) == 'table' and addresses or nil
 end
 
+-- From now on an address is to hear of this job.
+local function watch(id, address)
+  local addresses = watchers(id) or {}
+  for _, other in ipairs(addresses) do
+    if other == address then
+      return
+    end
+  end
+  addresses[#addresses + 1] = address
+  call('HSET', WATCHED, id, cmsgpack.pack(addresses))
+  is_anything_watched = true
+end
+
 local function put(address, id, status, next_at, report, value)
   local news = told[address]
   if not news then

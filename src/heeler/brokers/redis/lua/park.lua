@@ -1,5 +1,5 @@
 -- What was leased but is no envelope goes to the dead letters as it is.
--- Needs: start, jobs, burying
+-- Needs: start, given, jobs, burying
 --
 -- takes: how many seconds and how many dead letters are kept; the queues from which it was leased; how many; of each
 --        what is stored, and the reason

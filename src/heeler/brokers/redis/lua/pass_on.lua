@@ -6,10 +6,7 @@
 
 local address, queues = take(), take_list()
 free_first()
-local entry = sleeping().sleeper(address)
-if entry then
-  sleeping().get_up(address, entry)
-end
+sleeping().get_up(address, queues)
 for _, queue in ipairs(queues) do
   if call('EXISTS', P .. 'waiting:' .. queue, P .. 'sides:' .. queue) > 0 then
     new_work(queue, 1)

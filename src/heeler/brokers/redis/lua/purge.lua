@@ -1,5 +1,5 @@
 -- Drop some waiting or scheduled jobs of a queue.
--- Needs: start, jobs, wake, lines, news, burying, publishing, latches, ended, unrun
+-- Needs: start, given, jobs, wake, lines, news, burying, register, publishing, cells, latches, ended, unrun
 --
 -- takes: queue; 'waiting' or 'scheduled'; only those published before this sequence number (0: all that are there
 --        now); how many at most; reason

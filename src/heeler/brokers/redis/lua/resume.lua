@@ -1,5 +1,5 @@
 -- Let jobs of a queue be fetched again.
--- Needs: start, jobs, wake, lines
+-- Needs: start, given, jobs, wake, lines
 --
 -- takes: queue
 -- returns: nothing

@@ -1,7 +1,8 @@
 -- End leases, with all that becomes true by that: `settle` where something follows.
--- Needs: start, jobs, wake, lines, news, burying, publishing, latches, ended, unrun, settling, answers
+-- Needs: start, given, jobs, wake, lines, news, burying, register, publishing, cells, latches, ended, unrun, settling, answers
+-- Seldom: given, jobs, ended, settling_seldom
 --
--- takes: session and number of the call; how many groups; of each group one of
+-- takes: session and number of the call, '1' if it may be a repetition (or ''); how many groups; of each group one of
 --   'E', queue, how many deliveries: as `settle` takes them
 --   'A', queue, id, mark, epoch: one delivery that becomes something else, or brings something about; and then
 --        'ACK', 'DEAD', 'RETRY', 'RELEASE', or 'CHECK' (it cannot be stored as it is: only say whether it is held);
@@ -11,11 +12,11 @@
 --        of DEAD: reason, errors, attempts, crashes, how many seconds and how many dead letters are kept
 --        of RETRY and RELEASE: delay, attempts, crashes, suspect ('1' or ''), note, whom to tell, record
 --        '1' and a publication (see latches) that follows, or ''
---        how many arrivals, and of each latch, member, kind
+--        how many arrivals, and of each latch, member, kind, job
 -- returns: of each delivery that was not ended its number and 'L' (its lease is lost) or 'I' (it is held but invalid)
 
 local session, number = take(), take()
-local known_answers = remembered('settle', session, number)
+local known_answers = take() ~= '' and remembered('settle', session, number)
 if known_answers then
   return known_answers
 end
@@ -90,7 +91,7 @@ local function settle_one(queue, at)
     publish_taken()
   end
   for _ = 1, take_number() do
-    arrive(take(), take(), take())
+    arrive(take(), take(), take(), take())
   end
 end
 

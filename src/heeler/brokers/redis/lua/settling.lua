@@ -1,5 +1,6 @@
 -- Part: ending jobs from which nothing follows, many at a time.
--- Needs: start, jobs, news, ended
+-- Needs: start, given, jobs, news, ended
+-- Seldom: given, jobs, ended, settling_seldom
 
 local answers = {} -- of each delivery that was not ended its number and 'L' or 'I'
 
@@ -21,12 +22,12 @@ end
 local function leave(id, value, ending, reply_to, record)
   local ended = nil
   if ending.kept == 'R' or (ending.status ~= '-' and (reply_to ~= '' or watchers(id))) then
-    ended = ending.prefix .. string.sub(value, FROM) .. record
+    ended = mark_of(value) .. ending.prefix .. string.sub(value, FROM) .. record
   end
   if ending.kept == 'R' then
-    call('SET', job_key(id), ended, 'PX', ending.ttl)
+    call('PSETEX', job_key(id), ending.ttl, ended)
   elseif ending.kept == 'N' then
-    keep_value(id, reserved_value(value, ending.keep), ending.keep)
+    seldom().keep_value(id, seldom().reserved_value(value, ending.keep), ending.keep)
   else
     call('DEL', job_key(id))
   end
@@ -38,50 +39,56 @@ end
 local function end_plainly(queue, count, before)
   local first = read_so_far
   read_so_far = first + 5 * count
-  local ids, keys, leases, values = {}, {}, {}, {}
+  local ids, keys, values = {}, {}, {}
   for n = 1, count do
     local id = ARGV[first + 5 * n - 4]
     ids[n] = id
     keys[n] = job_key(id)
   end
-  in_parts(ids, function(...)
-    for _, score in ipairs(call('ZMSCORE', leased(queue), ...)) do
-      leases[#leases + 1] = score
-    end
-  end)
   in_parts(keys, function(...)
     for _, value in ipairs(call('MGET', ...)) do
       values[#values + 1] = value
     end
   end)
-  local states = states_of(ids) or {}
-  local seen, gone, with_state = {}, {}, {}
+  local states = call('EXISTS', STATE) == 1 and seldom().states_of(ids)
+  local seen, plain, plain_values, with_state, accepted = {}, {}, {}, {}, {}
   for n = 1, count do
-    local id, value, state = ids[n], values[n], unpacked_state(states[n])
+    local id, value, state = ids[n], values[n], states and seldom().unpacked_state(states[n])
     local argument = first + 5 * n
     local ending = read_ending(ARGV[argument - 2])
-    local is_held = leases[n] and true
+    local is_held = not seen[id] and value and letter_of(value) == 'L' and mark_of(value) == ARGV[argument - 3]
     if state then
-      is_held = state.held and state.epoch == ending.epoch
-    elseif ending.epoch ~= 1 then
-      is_held = false
-    end
-    if seen[id] or not is_held or not value or letter_of(value) ~= 'L' or mark_of(value) ~= ARGV[argument - 3] then
-      answers[#answers + 1] = tostring(before + n)
-      answers[#answers + 1] = 'L'
+      is_held = is_held and state.held and state.epoch == ending.epoch
     else
+      is_held = is_held and ending.epoch == 1
+    end
+    if is_held then
       seen[id] = true
-      if leases[n] then
-        gone[#gone + 1] = id
-      else
-        withdraw(id, queue, task_of(value), place_of(value, state))
-      end
+      accepted[n] = ending
       if state then
+        seldom().withdraw_held(id, queue, value, state)
         with_state[#with_state + 1] = id
+      else
+        plain[#plain + 1] = id
+        plain_values[#plain] = value
       end
-      leave(id, value, ending, ARGV[argument - 1], ARGV[argument])
     end
   end
-  in_parts(gone, function(...) call('ZREM', leased(queue), ...) end)
+  if #plain == 0 then
+    call('DEL', P) -- free_first of start: what is removed below is nothing
+  end
+  local removed = 0
+  in_parts(plain, function(...) removed = removed + call('ZREM', leased(queue), ...) end)
   in_parts(with_state, function(...) call('HDEL', STATE, ...) end)
+  local missing = removed < #plain and seldom().not_on_lease(plain, plain_values, queue) or nil
+  for n = 1, count do
+    local ending = accepted[n]
+    if ending and not (missing and missing[ids[n]]) then
+      local argument = first + 5 * n
+      leave(ids[n], values[n], ending, ARGV[argument - 1], ARGV[argument])
+    else
+      answers[#answers + 1] = tostring(before + n)
+      answers[#answers + 1] = 'L'
+    end
+  end
 end

@@ -1,12 +1,13 @@
 -- How many jobs of queues are where.
--- Needs: start, jobs
+-- Needs: start, given, jobs, burying
 --
--- takes: queues; none: all known
--- returns: the time; of each queue its name, how many are waiting, scheduled and on lease, '1' if it is paused, since when the
---          one waits that waits longest (or '')
+-- takes: how many seconds and how many dead letters are kept; queues; none: all known
+-- returns: the time; of each queue its name, how many are waiting, scheduled, on lease and dead, '1' if it is paused, since
+--          when the one waits that waits longest (or '')
 
 local LEVELS_LOOKED_AT = 201
 
+prune_dead(take_number(), take_number())
 local queues = take_list()
 if #queues == 0 then
   queues = call('SUNION', P .. 'queues', P .. 'paused')
@@ -39,7 +40,7 @@ for _, queue in ipairs(queues) do
   for _, task in ipairs(call('SMEMBERS', sides(queue))) do
     ready = ready + call('ZCARD', side(queue, task))
   end
-  for _, figure in ipairs({queue, exact(ready), exact(later), exact(running)}) do
+  for _, figure in ipairs({queue, exact(ready), exact(later), exact(running), exact(dead_in(queue))}) do
     answers[#answers + 1] = figure
   end
   answers[#answers + 1] = call('SISMEMBER', P .. 'paused', queue) == 1 and '1' or ''

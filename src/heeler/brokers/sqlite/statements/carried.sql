@@ -7,6 +7,17 @@ SELECT id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes,
        cancelled, over, keep_until
 FROM {ns}_carried WHERE id IN (SELECT value FROM json_each(?))
 
+-- name: carried_last
+-- The jobs that were taken down last.
+-- takes: the rowid below which to begin, how many at most; returns: rowid, and what carried_jobs returns
+SELECT rowid, id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started,
+       reported, cancelled, over, keep_until
+FROM {ns}_carried WHERE rowid < ? ORDER BY rowid DESC LIMIT ?
+
+-- name: carried_row
+-- takes: id; returns: rowid
+SELECT rowid FROM {ns}_carried WHERE id = ?
+
 -- name: add_carried
 -- A job in the place of what is there under its id.
 -- takes: id, envelope, record, sent, epoch, expires_at, due_at, attempts, crashes, begun, lease_until, started,
@@ -32,6 +43,11 @@ DELETE FROM {ns}_carried WHERE id = ?
 UPDATE {ns}_carried SET forget_at = max(keep_until, ?)
 WHERE over AND id IN (SELECT value FROM json_each(?))
 AND NOT EXISTS (SELECT 1 FROM {ns}_unsent WHERE job = {ns}_carried.id)
+
+-- name: expire_carried
+-- takes: until when to keep what is known of them, ids as JSON, now, the earliest time at which they may go
+UPDATE {ns}_carried SET keep_until = ?1, forget_at = CASE WHEN forget_at IS NULL THEN NULL ELSE max(?1, ?4) END
+WHERE over AND keep_until > ?3 AND id IN (SELECT value FROM json_each(?2))
 
 -- name: prune_carried
 -- takes: now, how many at most

@@ -1,13 +1,19 @@
 -- Latches and who has arrived at them.
 
 -- name: latch
--- takes: id; returns: rule, total, keep, state, ok, not_ok, broke, forget_at
-SELECT rule, total, keep, state, ok, not_ok, broke, forget_at FROM {ns}_latches WHERE id = ?
+-- takes: id; returns: rule, total, keep, state, ok, not_ok, broke, forget_at, ticks, forced, cancelled, lifted, broken_by,
+-- touched_at, scope
+SELECT rule, total, keep, state, ok, not_ok, broke, forget_at, ticks, forced, cancelled, lifted, broken_by, touched_at,
+       scope
+FROM {ns}_latches WHERE id = ?
 
 -- name: write_latch
--- takes: id, rule, total, keep, state, ok, not_ok, broke, forget_at
-INSERT OR REPLACE INTO {ns}_latches (id, rule, total, keep, state, ok, not_ok, broke, forget_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- takes: id, rule, total, keep, state, ok, not_ok, broke, forget_at, ticks, forced, cancelled, lifted, broken_by,
+-- touched_at, scope
+INSERT OR REPLACE INTO {ns}_latches (
+    id, rule, total, keep, state, ok, not_ok, broke, forget_at, ticks, forced, cancelled, lifted, broken_by, touched_at,
+    scope
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: latch_content
 -- takes: id; returns: latch
@@ -28,6 +34,15 @@ SELECT kind FROM {ns}_arrivals WHERE latch = ? AND member = ?
 -- name: write_arrival
 -- takes: latch, member, kind
 INSERT OR REPLACE INTO {ns}_arrivals (latch, member, kind) VALUES (?, ?, ?)
+
+-- name: drop_arrival
+-- takes: latch, member
+DELETE FROM {ns}_arrivals WHERE latch = ? AND member = ?
+
+-- name: expire_latches
+-- takes: when to forget them, ids as JSON, now
+UPDATE {ns}_latches SET forget_at = ? WHERE id IN (SELECT value FROM json_each(?))
+AND (forget_at IS NULL OR forget_at > ?)
 
 -- name: drop_arrivals
 -- takes: latch, how many at most

@@ -40,6 +40,12 @@ VALUES (
 )
 ON CONFLICT (id) DO NOTHING
 
+-- name: add_lone_job
+-- Adds a job behind all others and lets it wait. Fails where its id is taken.
+-- takes: id, queue, task, rank, at, envelope; returns: whether somebody sleeps on the queue
+INSERT INTO {ns}_lone (id, queue, task, rank, at, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+RETURNING EXISTS (SELECT 1 FROM {ns}_sleepers WHERE queue = ?2)
+
 -- name: added_jobs
 -- Which jobs of a run of seqs are there.
 -- takes: first seq, last seq; returns: seq
@@ -75,8 +81,8 @@ attempts = excluded.attempts, crashes = excluded.crashes, suspect = excluded.sus
 SELECT value FROM {ns}_cells WHERE name = ?
 
 -- name: set_cell
--- takes: name, value
-INSERT OR REPLACE INTO {ns}_cells (name, value) VALUES (?, ?)
+-- takes: name, value, when it is due (NULL: at no time)
+INSERT OR REPLACE INTO {ns}_cells (name, value, due_at) VALUES (?, ?, ?)
 
 -- name: clear_cell
 -- takes: name

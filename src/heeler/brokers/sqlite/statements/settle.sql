@@ -13,6 +13,11 @@ ON CONFLICT (seq) DO UPDATE SET record = excluded.record, forget_at = excluded.f
 -- takes: seq; returns: record
 SELECT record FROM {ns}_records WHERE seq = ?
 
+-- name: expire_records
+-- takes: when to forget them, ids of jobs as JSON, now
+UPDATE {ns}_records SET forget_at = ?1 WHERE forget_at > ?3
+AND seq IN (SELECT seq FROM {ns}_jobs WHERE id IN (SELECT value FROM json_each(?2)))
+
 -- name: drop_record
 -- takes: seq
 DELETE FROM {ns}_records WHERE seq = ?
