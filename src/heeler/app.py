@@ -610,7 +610,7 @@ class Heeler:
         from heeler.scheduler import SchedulerLoop
 
         logger = self.logger.getChild("scheduler")
-        return lambda: SchedulerLoop(name, self.connections, self._producer, self.schedules, logger)
+        return lambda: SchedulerLoop(name, self.connections, self._producer, self.schedules, logger, self.lease)
 
     def burst_worker(self, connections: Connections, queues: Sequence[str] | None, known: Sequence[str] = ()) -> Worker:
         """What a drain works with (see `heeler.testing.drain`): it is not among `workers`, and takes one job at a time.

@@ -166,6 +166,13 @@ class Broker(ABC):
         May be repeated with the same `call` after an error, with no double effect and the same answers.
         """
 
+    def look_after(self, lease: float) -> None:  # noqa: B027 - most brokers have nothing to do
+        """From now on, and until it is closed, do what others left undone that have been silent for a lease.
+
+        `subscribe` has it done as well; this is for who stays without taking jobs, as a scheduler does. On the running
+        loop, of an open broker. Nothing to do where each verb is one step.
+        """
+
     def caveats(self, needs: Needs) -> list[tuple[str, str, str]]:
         """What of these needs is kept otherwise than asked for, as `doctor` says it. For an open broker."""
         return []

@@ -40,9 +40,11 @@ class SchedulerLoop:
         producer: Producer,
         schedules: Schedules,
         logger: logging.Logger,
+        lease: float,
     ) -> None:
         self.name = name
         self._connections = connections
+        self._lease = lease
         self._clock: Clock = connections.clock
         self._declared = schedules.declared
         self._logger = logger
@@ -74,6 +76,9 @@ class SchedulerLoop:
         store = broker.schedules
         if store is None:
             raise ConfigurationError(f"{self._connections.shown_url} cannot keep schedules")
+        broker.look_after(
+            self._lease
+        )  # another one may have died after it had moved a schedule, before it sent the job
         firing = self._make_firing()
         listening = asyncio.create_task(self._listen(broker.control), name=f"heeler-scheduler-changes {self.name}")
         try:

@@ -91,6 +91,9 @@ class Process:
             self.life.cancel()
             await asyncio.gather(self.life, return_exceptions=True)
             self.life = None
+        upkeep = getattr(self.app.connections.broker, "_upkeep", None)
+        if upkeep is not None:
+            await upkeep.close()
 
     async def close(self) -> None:
         await self.kill()
@@ -101,6 +104,8 @@ class Process:
 
 class Site:
     """`url` names a broker in memory that all processes of the test share; its clock is `clock`."""
+
+    sleepers = 1  # of each process with a scheduler
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -131,7 +136,8 @@ class Site:
         """Return when nothing happens any more until the clock goes on."""
         for _ in range(TURNS):
             await asyncio.sleep(0)
-            if len(self.clock._sleepers) >= sum(one.life is not None and not one.life.done() for one in self.processes):
+            living = sum(one.life is not None and not one.life.done() for one in self.processes)
+            if len(self.clock._sleepers) >= living * self.sleepers:
                 break
         for _ in range(50):
             await asyncio.sleep(0)

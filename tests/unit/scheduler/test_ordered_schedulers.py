@@ -20,6 +20,8 @@ LEASE = 30.0
 class OrderedSite(Site):
     """A message server in memory, and a store in memory for schedules and results."""
 
+    sleepers = 3  # two of them in the upkeep
+
     def __init__(self) -> None:
         self.messages = new_id()
         super().__init__()
@@ -80,6 +82,29 @@ async def test_one_dies_between_moving_the_schedule_and_sending_its_job(
     await other.kill()
     ran = await _work_off(site)
     assert sorted(ran) == [f"tick@2026-01-01T00:00:{second}Z" for second in (10, 20, 30)]
+
+
+async def test_what_a_dead_scheduler_had_taken_down_is_sent_by_another_one_where_there_is_no_worker(
+    site: OrderedSite,
+) -> None:
+    await site.schedules.aadd("daily", site.work.s(), every=86_400)
+    process = site.process()
+    process.start()
+    await site.settled()
+    plain: Any = process.app.connections.broker.plain  # type: ignore[attr-defined]
+    process.wrap(plain, "publish", Doomed(1, after=False).step)
+    await site.advance(86_400)
+    await process.kill()
+    await site.started()
+    broker = await site.first.app.connections.opened()
+    waiting = [(await broker.admin.sizes(["default"]))[0].waiting]  # type: ignore[union-attr]
+    for _ in range(2):
+        await site.advance(LEASE + 1)
+        waiting.append((await broker.admin.sizes(["default"]))[0].waiting)  # type: ignore[union-attr]
+    assert waiting == [0, 1, 1]
+    known = await site.schedules.aget("daily")
+    assert known is not None
+    assert known.runs == 1
 
 
 async def test_a_job_that_waits_for_the_one_before_is_sent_when_that_has_ended(site: OrderedSite) -> None:

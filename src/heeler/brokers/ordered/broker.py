@@ -120,8 +120,11 @@ class OrderedBroker(Broker):
             lease,
         )
         self._subscriptions.append(subscription)
-        self._upkeep.start(lease)
+        self.look_after(lease)
         return subscription
+
+    def look_after(self, lease: float) -> None:
+        self._upkeep.start(lease)
 
     async def extend(self, renewals: Sequence[Renewal], lease: float) -> RenewalAnswer:
         # Before the store is asked: while it cannot answer, the messages stay ours.

@@ -1,4 +1,4 @@
-"""What has to be looked after while workers run here: leases that nobody keeps, and sends that nobody finished."""
+"""What is looked after while workers or schedulers run here: leases that nobody keeps, sends that nobody finished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_UNSENT = 500
 
 
 class Upkeep:
-    """Begins with the first subscription. The shortest lease sets its pace."""
+    """Begins with the first that takes jobs or starts schedules. The shortest lease sets its pace."""
 
     def __init__(self, plain: PlainBroker, store: OrderedStore, hand: InHand, sender: Sender, clock: Clock) -> None:
         self._plain = plain
