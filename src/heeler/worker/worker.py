@@ -108,6 +108,7 @@ class Worker:
         self._slots = Slots(concurrency)
         self._vitals: Vitals
         self._find_metrics = metrics
+        self._metrics: MetricsSource | None = None
         self._io_side: IoSide | None = None
         self._stop_asked = False
         self._was_told = False  # to stop, by somebody else than itself
@@ -243,6 +244,10 @@ class Worker:
         if self.state != "new":
             raise HeelerError(f"{self._label} has been started before; make another one")
         self.state = "starting"
+        if self._find_metrics is not None and self.health.is_anywhere:
+            self._metrics = self._find_metrics(self)  # here already, so that what is enqueued from now on is counted
+            if self._metrics is not None:
+                self._middleware += self._metrics.middleware
 
     async def _live(self, handle_signals: bool = False) -> None:
         """From the start to the end, whoever turns the loop."""
@@ -261,9 +266,6 @@ class Worker:
 
     async def _work(self) -> None:
         state = SimpleNamespace()
-        metrics = self._find_metrics(self) if self._find_metrics is not None and self.health.is_anywhere else None
-        if metrics is not None:
-            self._middleware += metrics.middleware
         self._vitals = Vitals(
             self.name, self._clock, self.health.patience, lambda: self._slots.running, lambda: self.state
         )
@@ -298,7 +300,7 @@ class Worker:
             on_worn_out=self._wear_out,
         )
         try:
-            async with self._told_health(metrics):
+            async with self._told_health():
                 await self._hooks.run_startup(state)
                 try:
                     async with self._watched(task_side):
@@ -310,13 +312,13 @@ class Worker:
             self._logger.info("%s: stopped", self._label)
 
     @contextlib.asynccontextmanager
-    async def _told_health(self, metrics: MetricsSource | None) -> AsyncIterator[None]:
+    async def _told_health(self) -> AsyncIterator[None]:
         """Meanwhile others can ask whether this worker is well, where that is wanted."""
         if not self.health.is_anywhere:
             yield
             return
         io = self._connections.io
-        door = HealthDoor(self.health, self._look, None if metrics is None else metrics.tell, self._logger)
+        door = HealthDoor(self.health, self._look, None if self._metrics is None else self._metrics.tell, self._logger)
         self.health_port = await io.arun(door.open())
         if self.health_port is not None:
             self._logger.info("%s: health on port %d", self._label, self.health_port)
