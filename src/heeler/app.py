@@ -74,6 +74,7 @@ from heeler.workflow_result import WorkflowResult, find_workflow
 if TYPE_CHECKING:
     from heeler.scheduler import Scheduler, SchedulerLoop
     from heeler.schedules import Schedules, TimingOptions
+    from heeler.startables import Startable
     from heeler.worker.health_door import MetricsSource
     from heeler.worker.worker import Worker
 
@@ -81,7 +82,7 @@ __all__ = ["Heeler"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-AnyTask = TypeVar("AnyTask", bound=Task[Any, Any])
+AnyStartable = TypeVar("AnyStartable", bound="Startable | Task[Any, Any]")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 Duration = float | timedelta
 
@@ -377,22 +378,21 @@ class Heeler:
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[TimingOptions],
-    ) -> Callable[[AnyTask], AnyTask]:
+    ) -> Callable[[AnyStartable], AnyStartable]:
         """Run a task again and again: `@app.schedule("*/5 * * * *", timezone="Europe/Berlin")` above `@app.task`.
 
-        The expression and the options are those of `app.schedules.add`; the schedule is called like the task unless it
-        has a `name`. It is stored when the next worker starts. Raises ConfigurationError for what is wrong with it or a
-        name that is taken, InvalidArguments if the task does not take these arguments.
+        For a workflow: `app.schedule("@daily", name="nightly")(chain(…))`. The expression and the options are those of
+        `app.schedules.add`; the schedule is called like the task or Workflow unless it has a `name`. It is stored when
+        the next worker starts. Raises ConfigurationError for what is wrong with it or a name that is taken,
+        InvalidArguments if the task does not take these arguments, InvalidWorkflow.
         """
 
-        def declare(task: AnyTask) -> AnyTask:
-            if not isinstance(task, Task):
-                raise ConfigurationError(
-                    f"@app.schedule(…) is for tasks: write it above @app.task; it got {type(task).__name__}"
-                )
-            call = task.s(*args, **(kwargs or {}))
-            self.schedules.declare(task.name if name is None else name, task, call, {"cron": cron, **options})
-            return task
+        def declare(starts: AnyStartable) -> AnyStartable:
+            from heeler.schedules.declaring import declaration
+
+            call, its_name, place = declaration(starts, name, args, kwargs or {})
+            self.schedules.declare(its_name, call, {"cron": cron, **options}, place)
+            return starts
 
         return declare
 

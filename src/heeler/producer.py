@@ -270,9 +270,11 @@ class Producer:
         if ask.id is not None:
             raise ConfigurationError(f"{spec.name}: what starts again and again cannot have the one id {ask.id!r}")
         unnamed = msgspec.structs.replace(ask, id="-")  # so that no `id_maker` is asked
-        message = msgspec.structs.replace(
-            self.message(spec, args, kwargs, unnamed), id="", enqueued_at=0.0, fingerprint=b""
-        )
+        message = msgspec.structs.replace(self.message(spec, args, kwargs, unnamed), id="", fingerprint=b"")
+        return self._sealed_for_later(message)
+
+    def _sealed_for_later(self, message: Message) -> Envelope:
+        message = msgspec.structs.replace(message, enqueued_at=0.0)
         envelope = self._wire.seal(message, keeps_result=not message.ignore_result)
         self._check_size(envelope)
         return envelope
@@ -286,6 +288,31 @@ class Producer:
             args, kwargs = self._given(message)
             message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
         return self._prepared(message)
+
+    def member_template(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides, id: str
+    ) -> tuple[Envelope, list[tuple[Way, Gap]]]:
+        """The same for a job that has a place in a workflow; see `prepare_member`, for which `id` is its id."""
+        payload: bytes | None = None
+        gaps = _gaps_in(args, kwargs)
+        if gaps:
+            payload, gaps = self._payload_with_gaps(spec, args, kwargs, ask)
+        return self._sealed_for_later(self.message(spec, args, kwargs, ask, payload=payload, id=id)), gaps
+
+    def prepare_member_like(self, template: Envelope, id: str, headers: dict[str, str]) -> Envelope:
+        """As `prepare_like`. Raises what `prepare_member` raises."""
+        if not self._is_wrapped:
+            seal = self._wire.seal_like(template)
+            if seal is not None:
+                envelope = seal(id, template.body, self._clock.time())
+                return msgspec.structs.replace(envelope, headers=template.headers | headers)
+        message = msgspec.structs.replace(
+            self._wire.open(template), id=id, enqueued_at=self._clock.time(), headers=template.headers | headers
+        )
+        if self._is_wrapped:
+            args, kwargs = self._given(message)
+            message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
+        return self._sealed_member(message)
 
     @property
     def asks_middleware(self) -> bool:
@@ -319,9 +346,7 @@ class Producer:
 
         Raises what `prepare` raises, and ConfigurationError where a middleware answers by itself.
         """
-        gaps: list[tuple[Way, Gap]] = []
-        for value in (*args, *kwargs.values()):
-            take_gaps(value, (), gaps)
+        gaps = _gaps_in(args, kwargs)
         if not gaps and not kwargs and ask is NO_OVERRIDES:
             usual = self._usual.get(spec)
             if usual is not None and usual.reply_to == self._listener.address:
@@ -330,24 +355,33 @@ class Producer:
                 return prepared.envelope, []
         payload: bytes | None = None
         if gaps:
-            codec = self._codec_for(spec, ask)
-            if spec.parameters is not None:
-                payload, gaps = spec.parameters.encode_partly(args, kwargs, codec)
-            else:
-                gaps = []
-                plain = take_gaps([list(args), kwargs], (), gaps)
-                payload = encode_unbound(tuple(plain[0]), plain[1], codec, spec.name)
-        envelope = self._prepared(self.message(spec, args, kwargs, ask, payload=payload, id=id)).envelope
-        if envelope is None:
-            raise ConfigurationError(
-                f"a middleware answered in the place of {spec.name}, which is part of a workflow: there it must "
-                f"return call_next(message), because others wait for this job"
-            )
+            payload, gaps = self._payload_with_gaps(spec, args, kwargs, ask)
+        envelope = self._sealed_member(self.message(spec, args, kwargs, ask, payload=payload, id=id))
         if not gaps and not kwargs and ask is NO_OVERRIDES:
             alike = self._alike(spec, ask, envelope)
             if alike is not None:
                 self._usual[spec] = alike
         return envelope, gaps
+
+    def _payload_with_gaps(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides
+    ) -> tuple[bytes, list[tuple[Way, Gap]]]:
+        """The arguments as far as they are known, and where they are not."""
+        codec = self._codec_for(spec, ask)
+        if spec.parameters is not None:
+            return spec.parameters.encode_partly(args, kwargs, codec)
+        gaps: list[tuple[Way, Gap]] = []
+        plain = take_gaps([list(args), kwargs], (), gaps)
+        return encode_unbound(tuple(plain[0]), plain[1], codec, spec.name), gaps
+
+    def _sealed_member(self, message: Message) -> Envelope:
+        envelope = self._prepared(message).envelope
+        if envelope is None:
+            raise ConfigurationError(
+                f"a middleware answered in the place of {message.task}, which is part of a workflow: there it must "
+                f"return call_next(message), because others wait for this job"
+            )
+        return envelope
 
     # One by one
 
@@ -607,6 +641,14 @@ class Producer:
     async def _apublished(self, answers: Sequence[PublishResult]) -> None:
         if self.after_publish is not None:
             await asyncio.to_thread(self.after_publish, answers)
+
+
+def _gaps_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Way, Gap]]:
+    """The gaps in arguments; the ways to them begin within the argument."""
+    gaps: list[tuple[Way, Gap]] = []
+    for value in (*args, *kwargs.values()):
+        take_gaps(value, (), gaps)
+    return gaps
 
 
 class _Alike:

@@ -21,12 +21,13 @@ from heeler.dag.compile import (
     PlannedRelay,
     compile_workflow,
 )
-from heeler.dag.place import Input, Place, Relay, Source, encode_place, encode_relay
+from heeler.dag.place import KEPT_WHILE_UNFINISHED, Input, Place, Relay, Source, encode_place, relay_envelope
 from heeler.dag.shape import Record, Shape, encode_record, encode_shape, root_path
 from heeler.dag.sketch import Call, Graph, Group, Sketch, Steps
+from heeler.dag.template import MARK, Template
 from heeler.dag.travel import travelling
 from heeler.errors import HeelerError, IdConflict, InvalidWorkflow, PayloadTooLarge
-from heeler.model import RELAY_TASK, Envelope, Latch, LatchRule, Publication
+from heeler.model import Envelope, Latch, LatchRule, Publication
 from heeler.overrides import Overrides
 from heeler.producer import Producer
 from heeler.task_spec import TaskSpec
@@ -37,12 +38,8 @@ __all__ = ["KEPT_WHILE_UNFINISHED", "STREAM_DEADLINE", "Leaf", "PreparedWorkflow
 STREAM_DEADLINE = 300.0
 """Seconds after which a workflow is broken whose producer has died before it had sent all of it."""
 
-KEPT_WHILE_UNFINISHED = 30 * 86400.0
-"""Seconds that results are kept while their workflow has not succeeded: as long as dead letters, to be redriven."""
-
 BATCH = 500  # envelopes and latches in one publication
 _BATCH_BYTES = 1 << 20
-_RELAY_PRIORITY = 100
 
 
 class Leaf(NamedTuple):
@@ -133,6 +130,15 @@ class WorkflowSender:
         sending = _Sending(self, sketch, id, options)
         return PreparedWorkflow(publications=list(sending.publications(watched=False)), result=sending.result())
 
+    def template(self, sketch: Sketch, options: WorkflowOptions, most: int) -> Template:
+        """What somebody else keeps to start the workflow again and again; the same workflow, the same template.
+
+        Middleware is not asked. Raises InvalidWorkflow for one of more than `most` jobs, and what wrong calls raise.
+        """
+        if options.id is not None:
+            raise InvalidWorkflow(f"what starts again and again cannot have the one id {options.id!r}")
+        return _Template(self, sketch, options, most).template()
+
     @property
     def _joins(self) -> bool:
         """Whether something remembers what has ended, and what came of it."""
@@ -183,6 +189,7 @@ class _Sending:
 
     def __init__(self, sender: WorkflowSender, sketch: Sketch, id: str, options: WorkflowOptions) -> None:
         self._producer = sender.producer
+        self._prepare = sender.producer.prepare_member
         self._connections = sender._connections
         self._sketch = sketch
         self._id = id
@@ -286,7 +293,7 @@ class _Sending:
         if leaf.producer is not self._producer:
             raise InvalidWorkflow(f"{leaf.spec.name} is a task of another app; all jobs of a workflow are of one app")
         args = leaf.args if planned.first is None else (Gap(planned.first), *leaf.args)
-        envelope, gaps = self._producer.prepare_member(leaf.spec, args, leaf.kwargs, leaf.ask, planned.id)
+        envelope, gaps = self._prepare(leaf.spec, args, leaf.kwargs, leaf.ask, planned.id)
         inputs = tuple(Input(way, _source(gap, planned)) for way, gap in gaps)
         place = encode_place(Place(inputs, planned.exempt))
         self._digest.update(b"%d %d " % (len(envelope.body), len(place)))
@@ -318,19 +325,8 @@ class _Sending:
         return self._relay_envelope(planned.id, relay, planned, jobs[0].queue if jobs else None)
 
     def _relay_envelope(self, id: str, relay: Relay, planned: PlannedRelay, queue: str | None) -> Envelope:
-        return Envelope(
-            id=id,
-            task=RELAY_TASK,
-            queue=queue or self._queue or "default",
-            body=encode_relay(relay),
-            content_type="application/msgpack",
-            priority=_RELAY_PRIORITY,
-            enqueued_at=self._at,
-            keep=KEPT_WHILE_UNFINISHED,
-            keeps_result=False,
-            scope=planned.scope,
-            ends_at=planned.ends_at,
-        )
+        queue = queue or self._queue or "default"
+        return relay_envelope(id, relay, queue, planned.scope, planned.ends_at, self._at)
 
     def _latch(self, planned: PlannedLatch, total: int | None, data: bytes = b"") -> Latch:
         return Latch(
@@ -404,6 +400,36 @@ class _Sending:
     def _kept(self) -> float:
         """For how long all of it is kept after its end."""
         return self._options.keep if self._options.keep is not None else self._keep or 86400.0
+
+
+class _Template(_Sending):
+    """One that is not sent now, but made into what others send."""
+
+    def __init__(self, sender: WorkflowSender, sketch: Sketch, options: WorkflowOptions, most: int) -> None:
+        super().__init__(sender, sketch, MARK, options)
+        self._prepare = sender.producer.member_template
+        self._at = 0.0
+        self._most = most
+
+    def template(self) -> Template:
+        [publication] = self.publications(watched=False)
+        self._check_size()
+        latches = tuple(msgspec.structs.replace(latch, reply_to=None) for latch in publication.latches)
+        return Template(publication.envelopes, latches, self._jobs)
+
+    def _is_full(self) -> bool:
+        self._check_size()
+        return False
+
+    def _check_size(self) -> None:
+        if self._jobs > self._most or len(self._envelopes) + len(self._latches) > 4 * self._most:
+            raise InvalidWorkflow(
+                f"it has more than the {self._most:,} jobs that can start in one step; have a task enqueue it instead, "
+                f"and start that task"
+            )
+
+    def _whole(self, shape: Shape) -> Record:
+        return msgspec.structs.replace(super()._whole(shape), enqueued_at=0.0, fingerprint=b"")
 
 
 def _source(gap: Gap, planned: PlannedJob) -> Source:

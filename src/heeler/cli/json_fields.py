@@ -12,6 +12,7 @@ from heeler.model import DeadLetter, ErrorRecord, Event, Retry, TaskStatus, Work
 from heeler.schedules import Schedule
 from heeler.task import Task
 from heeler.task_result import TaskResult
+from heeler.workflow_result import WorkflowResult
 
 __all__ = [
     "dead_letter_fields",
@@ -22,6 +23,7 @@ __all__ = [
     "schedule_fields",
     "task_fields",
     "worker_fields",
+    "workflow_fields",
 ]
 
 
@@ -59,6 +61,18 @@ def error_fields(error: ErrorRecord) -> dict[str, Any]:
         "traceback": error.traceback,
         "attempt": error.attempt,
         "at": _moment(error.at),
+    }
+
+
+def workflow_fields(run: WorkflowResult[Any]) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "kind": run.kind,
+        "status": run.status,
+        "done": run.progress.done,
+        "total": run.progress.total,
+        "enqueued_at": run.enqueued_at,
     }
 
 

@@ -12,10 +12,11 @@ from heeler.cli.completion import task_names
 from heeler.cli.enqueue import choose_task, read_arguments
 from heeler.cli.exit_codes import NotDone
 from heeler.cli.find_app import find_app
-from heeler.cli.json_fields import result_fields, schedule_fields
+from heeler.cli.json_fields import result_fields, schedule_fields, workflow_fields
 from heeler.cli.options import AppOption, DebugOption, JsonOption, group
 from heeler.cli.output import Column, note, print_facts, print_json, print_table, say
 from heeler.schedules import Schedule
+from heeler.task_result import TaskResult
 from heeler.triggers import checked_zone, zone_named
 
 __all__ = ["schedules"]
@@ -177,11 +178,11 @@ def remove(names: NamesArgument, app: AppOption = None, json: JsonOption = False
 
 @schedules.command()
 def trigger(name: NameArgument, app: AppOption = None, json: JsonOption = False, debug: DebugOption = False) -> None:
-    """Start the job of a schedule now, out of turn, and print its id."""
+    """Start the job or workflow of a schedule now, out of turn, and print its id."""
     with find_app(app) as heeler:
         result = heeler.schedules.trigger(_full_name(heeler, name))
         if json:
-            print_json([result_fields(result)])
+            print_json([result_fields(result) if isinstance(result, TaskResult) else workflow_fields(result)])
         else:
             say(result.id)
 

@@ -38,6 +38,7 @@ from heeler.dag.sketch import Call, Graph, GraphNode, Group, Sketch, Steps
 from heeler.model import TICK, LatchRule, Member
 
 __all__ = [
+    "BYTES_AT_ONCE",
     "Close",
     "Entry",
     "Item",
@@ -52,7 +53,7 @@ __all__ = [
 
 _RULES = {"all": LatchRule.ALL_OK, "any": LatchRule.ANY_OK, "always": LatchRule.ALL_ENDED}
 _NO_SOURCES: Mapping[int, Source] = {}
-_BYTES_AT_ONCE = 256 << 10  # of jobs that one relay lets go
+BYTES_AT_ONCE = 256 << 10  # of jobs that one relay lets go
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +408,7 @@ class _LettingGo:
 
     def _add(self, job: Planned) -> Generator[Item, int | None, None]:
         size = (yield Measure(job)) or 0
-        if self._jobs and (len(self._jobs) == FAN or self._bytes + size > _BYTES_AT_ONCE):
+        if self._jobs and (len(self._jobs) == FAN or self._bytes + size > BYTES_AT_ONCE):
             yield from self._relay(is_last=False)
         self._jobs.append(job)
         self._bytes += size

@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from heeler.model import Envelope
+from heeler.model import RELAY_TASK, Envelope, Member
 
 __all__ = [
+    "KEPT_WHILE_UNFINISHED",
     "NO_PLACE",
     "FailurePolicy",
     "Input",
@@ -23,6 +24,7 @@ __all__ = [
     "encode_place",
     "encode_relay",
     "failure_policies",
+    "relay_envelope",
 ]
 
 FailurePolicy = Literal["fail_fast", "continue", "ignore"]
@@ -78,6 +80,11 @@ class Place(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 NO_PLACE = Place()
 
+KEPT_WHILE_UNFINISHED = 30 * 86400.0
+"""Seconds that results are kept while their workflow has not succeeded: as long as dead letters, to be redriven."""
+
+_RELAY_PRIORITY = 100
+
 RelayKind = Literal["pass", "skip", "over", "broken", "watch"]
 
 
@@ -113,6 +120,25 @@ def decode_place(data: bytes) -> Place:
 
 def encode_relay(relay: Relay) -> bytes:
     return _encoder.encode(relay)
+
+
+def relay_envelope(
+    id: str, relay: Relay, queue: str, scope: str, ends_at: tuple[Member, ...], enqueued_at: float
+) -> Envelope:
+    """The job of a relay."""
+    return Envelope(
+        id=id,
+        task=RELAY_TASK,
+        queue=queue,
+        body=encode_relay(relay),
+        content_type="application/msgpack",
+        priority=_RELAY_PRIORITY,
+        enqueued_at=enqueued_at,
+        keep=KEPT_WHILE_UNFINISHED,
+        keeps_result=False,
+        scope=scope,
+        ends_at=ends_at,
+    )
 
 
 def decode_relay(data: bytes) -> Relay:

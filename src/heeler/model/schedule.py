@@ -19,6 +19,7 @@ class ScheduleDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_default
     expression: str  # cron, an alias, or `@every` and an interval
     starts: bytes  # what it starts, as `Startables` has packed it
     shown: str = ""  # the same for people
+    jobs: int = 1  # how many jobs it is; more in a workflow
     timezone: str = "UTC"
     overlap: Overlap = "allow"
     catch_up: CatchUp = "one"

@@ -14,7 +14,6 @@ from heeler.contracts import Broker, ScheduleEntry
 from heeler.errors import BrokerUnavailable
 from heeler.model import (
     CallId,
-    Command,
     Envelope,
     Guard,
     Latch,
@@ -78,14 +77,9 @@ class Firing:
         return Fired(moved.count(True), moved.count(False), broken)
 
     async def _going_on(self, broker: Broker, known: Sequence[Known]) -> frozenset[str]:
-        """Of the jobs that overlaps depend on those that have not ended."""
+        """Of the jobs and workflows that overlaps depend on those that have not ended."""
         ids = [id for one in known for id in undecided(one.definition, one.state)]
-        if not ids or broker.store is None:
-            return frozenset()
-        records = await broker.store.get(ids)
-        return frozenset(
-            record.envelope.id for record in records if record is not None and not record.status.is_finished
-        )
+        return frozenset() if broker.store is None else await self._startables.going_on(broker.store, ids)
 
     async def _fire_one(self, broker: Broker, known: Known, now: float, going_on: frozenset[str]) -> bool:
         timetable = timetable_of(known.definition, known.state.anchor)
@@ -94,19 +88,13 @@ class Firing:
             return False
         if planned.cancels:
             # First: if we die before the rest, whoever comes next does it again, which changes nothing.
-            await self._cancel(broker, planned.cancels)
+            await self._startables.cancel(broker, planned.cancels)
         publication = await self._publication(known, planned)
         answers = await self._publish(publication)
         if answers[-1].answer is not PublishAnswer.ACCEPTED:
             return False
         self._tell(known, planned, now, answers[:-1])
         return True
-
-    async def _cancel(self, broker: Broker, ids: tuple[str, ...]) -> None:
-        if broker.store is not None:
-            await broker.store.cancel(ids)
-        if broker.control is not None:
-            await broker.control.send(Command(kind="cancel", ids=ids))
 
     async def _publication(self, known: Known, planned: Plan) -> Publication:
         name, definition = known.name, known.definition
@@ -116,9 +104,10 @@ class Firing:
             id = job_id(name, at)
             headers = {"heeler-schedule": name, "heeler-scheduled-for": datetime.fromtimestamp(at, UTC).isoformat()}
             links = (Member(_end_of(id), 0),) if planned.state.linked else ()
-            start = await self._startables.start(definition.starts, id, headers, links)
+            waits = at == planned.queued
+            start = await self._startables.start(definition.starts, id, headers, links, held_back=waits)
             latches += start.latches
-            if at != planned.queued:
+            if not waits:
                 envelopes += start.envelopes
             elif start.envelopes:
                 [waiting] = start.envelopes
@@ -146,13 +135,19 @@ class Firing:
         for answer in answers:
             if answer.answer is PublishAnswer.REFUSED:
                 self._logger.error("schedule %s: %s was not started: %s", known.name, answer.id, answer.reason)
-            elif answer.answer is not PublishAnswer.ACCEPTED:
-                self._logger.warning(
-                    "schedule %s: there is a job %s already, so none was started", known.name, answer.id
-                )
+        there = [answer.id for answer in answers if answer.answer in (PublishAnswer.EXISTS, PublishAnswer.CONFLICT)]
+        if there:
+            more = f" (and {len(there) - 1:,} more of them)" if len(there) > 1 else ""
+            self._logger.warning(
+                "schedule %s: there is a job %s already%s, so none was started", known.name, there[0], more
+            )
         late = now - (known.state.next_at or now)
         self._logger.debug(
-            "schedule %s: %s (%d started, %.3f s after its time)", known.name, planned.state.outcome, len(answers), late
+            "schedule %s: %s (%d started, %.3f s after its time)",
+            known.name,
+            planned.state.outcome,
+            len(planned.starts),
+            late,
         )
 
 

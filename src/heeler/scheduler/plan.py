@@ -14,6 +14,7 @@ from heeler.triggers import Timetable
 __all__ = ["LATE_AT_MOST", "Plan", "job_id", "plan", "undecided"]
 
 LATE_AT_MOST = 10.0  # seconds after which a time has been missed, where missed times are not made up for
+JOBS_AT_ONCE = 1000  # in one step, except where one start has more of them
 
 _replace = msgspec.structs.replace
 
@@ -62,7 +63,10 @@ def plan(
     if definition.catch_up == "none" and now - last > LATE_AT_MOST:
         return Plan(_replace(moved, outcome="missed"))
     if definition.overlap == "allow":
-        return _start(name, moved, times, active=(), linked=False)
+        room = max(1, JOBS_AT_ONCE // definition.jobs)
+        if len(times) > room:  # the others are due at once, in a step of their own
+            moved = _replace(moved, next_at=times[room], outcome_at=times[room - 1])
+        return _start(name, moved, times[:room], active=(), linked=False)
     if definition.overlap == "queue_one":
         return _queue_one(name, moved, times, going_on)
     still = tuple(id for id in (*state.active, state.queued) if id in going_on)

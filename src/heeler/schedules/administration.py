@@ -12,27 +12,28 @@ import msgspec
 from heeler.clock import new_id
 from heeler.connections import Connections
 from heeler.contracts import Broker, ScheduleChange, ScheduleEntry, ScheduleStore
-from heeler.errors import ConfigurationError, HeelerError, ScheduleNotFound
+from heeler.errors import ConfigurationError, HeelerError, InvalidWorkflow, ScheduleNotFound
 from heeler.model import (
     Guard,
     Publication,
     PublishAnswer,
-    ResultRecord,
     ScheduleDefinition,
+    TaskStatus,
     schedule_cell,
 )
 from heeler.producer import Producer
-from heeler.schedules.declared import DeclaredSchedules
+from heeler.schedules.declared import DeclaredSchedules, Place
 from heeler.schedules.definition import ScheduleOptions, checked_name, define, timetable_of
 from heeler.schedules.editing import edit
 from heeler.schedules.schedule import Schedule, last_id_of, schedule_of
 from heeler.schedules.states import enabled, fresh, paused, redefined, resumed
 from heeler.schedules.stored import Known, due_at, encode_state, entry_of, known_of
 from heeler.schedules.synchronise import Drift, drift_between
-from heeler.startables import Startables
+from heeler.startables import Startable, Startables
 from heeler.task import Task
 from heeler.task_result import TaskResult
 from heeler.triggers import Timetable, checked_expression, checked_zone, read_expression
+from heeler.workflow_result import WorkflowResult
 
 __all__ = ["Schedules"]
 
@@ -42,6 +43,7 @@ _PAGE = 500
 Page = list[Schedule]  # because a method is called `list` here
 Times = list[datetime]
 Drifts = list[Drift]
+Started = TaskResult[Any] | WorkflowResult[Any]
 
 
 class Schedules:
@@ -55,8 +57,10 @@ class Schedules:
 
     # Adding and removing
 
-    def add(self, name: str, starts: Any, **options: Unpack[ScheduleOptions]) -> Schedule:
-        """Start `starts` (a signature, or a task that takes no arguments) again and again, from now on.
+    def add(self, name: str, starts: Startable | Task[Any, Any], **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Start `starts` again and again, from now on: a signature, a task that takes no arguments, or a workflow.
+
+        A workflow is taken as it is now; it has at most 1,000 jobs, and no group of it is made from an iterator.
 
         `cron` is an expression of five fields (six with seconds), `@daily` and the like, or `@every 90s`; `every` an
         interval instead: a timedelta, seconds, or a text like "1h30m". `overlap` says what happens at a time when the
@@ -64,11 +68,12 @@ class Schedules:
         `"all"` makes up for the last `catch_up_limit`. `start` and `end` are aware datetimes.
 
         A schedule of that name is changed, and keeps its place in time unless its times are other ones now.
-        Raises ConfigurationError for an expression, zone or option that is wrong, InvalidArguments for the call.
+        Raises ConfigurationError for an expression, zone or option that is wrong, InvalidArguments for the call,
+        InvalidWorkflow for a workflow that cannot be started again and again.
         """
         return self._run(self._add(name, self._define(name, starts, options)))
 
-    async def aadd(self, name: str, starts: Any, **options: Unpack[ScheduleOptions]) -> Schedule:
+    async def aadd(self, name: str, starts: Startable | Task[Any, Any], **options: Unpack[ScheduleOptions]) -> Schedule:
         """`add` from async code."""
         return await self._arun(self._add(name, self._define(name, starts, options)))
 
@@ -80,9 +85,9 @@ class Schedules:
         """`remove` from async code."""
         return await self._arun(self._remove(name))
 
-    def declare(self, name: str, task: Task[Any, Any], starts: Any, options: ScheduleOptions) -> None:
+    def declare(self, name: str, starts: Startable, options: ScheduleOptions, place: Place) -> None:
         """What `@app.schedule` says. It is stored when the next worker starts. Raises as `add` does."""
-        self.declared.add(name, self._define(name, starts, options), task.spec)
+        self.declared.add(name, self._define(name, starts, options), place)
 
     def impossible(self) -> ConfigurationError:
         """What is said where schedules cannot be kept."""
@@ -148,11 +153,11 @@ class Schedules:
         """`resume` from async code."""
         return await self._arun(self._resume(name))
 
-    def trigger(self, name: str) -> TaskResult[Any]:
-        """Start its job now, out of turn: paused or not, and whatever its overlap says. Raises ScheduleNotFound."""
+    def trigger(self, name: str) -> Started:
+        """Start it now, out of turn: paused or not, and whatever its overlap says. Raises ScheduleNotFound."""
         return self._run(self._trigger(name))
 
-    async def atrigger(self, name: str) -> TaskResult[Any]:
+    async def atrigger(self, name: str) -> Started:
         """`trigger` from async code."""
         return await self._arun(self._trigger(name))
 
@@ -171,8 +176,11 @@ class Schedules:
         return broker, broker.schedules
 
     def _define(self, name: str, starts: Any, options: ScheduleOptions) -> ScheduleDefinition:
-        what = starts.s() if isinstance(starts, Task) else starts
-        return define(checked_name(name), self.startables.pack(what), self.startables.describe(what), **options)
+        try:
+            packed = self.startables.pack(starts.s() if isinstance(starts, Task) else starts)
+        except InvalidWorkflow as error:
+            raise InvalidWorkflow(f"schedule {name!r}: {error}") from error
+        return define(checked_name(name), packed, **options)
 
     async def _add(self, name: str, definition: ScheduleDefinition) -> Schedule:
         broker, store = await self._opened()
@@ -234,16 +242,13 @@ class Schedules:
         return (await self._shown_all([entry]))[0]
 
     async def _shown_all(self, entries: Sequence[ScheduleEntry]) -> Page:
-        records = await self._last_records([id for entry in entries if (id := last_id_of(entry))])
-        return [schedule_of(entry, records) for entry in entries]
-
-    async def _last_records(self, ids: Sequence[str]) -> dict[str, ResultRecord]:
         store = self._connections.store
-        if not ids or store is None:
-            return {}
-        return {record.envelope.id: record for record in await store.get(ids) if record is not None}
+        statuses: dict[str, TaskStatus] = {}
+        if store is not None:
+            statuses = await self.startables.statuses(store, [id for entry in entries if (id := last_id_of(entry))])
+        return [schedule_of(entry, statuses) for entry in entries]
 
-    async def _trigger(self, name: str) -> TaskResult[Any]:
+    async def _trigger(self, name: str) -> Started:
         _, store = await self._opened()
         id = new_id()
         for _ in range(_TRIES):

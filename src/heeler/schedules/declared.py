@@ -7,14 +7,24 @@ from typing import NamedTuple
 
 from heeler.errors import ConfigurationError
 from heeler.model import ScheduleDefinition
-from heeler.task_spec import TaskSpec
 
-__all__ = ["DeclaredSchedules"]
+__all__ = ["DeclaredSchedules", "Place"]
+
+
+class Place(NamedTuple):
+    """Where in the code it is declared: a task's module and name, or what a workflow is made of.
+
+    `function` is the task's; a workflow has none.
+    """
+
+    module: str
+    name: str
+    function: object = None
 
 
 class _Declared(NamedTuple):
     definition: ScheduleDefinition
-    task: TaskSpec
+    place: Place
 
 
 class DeclaredSchedules(Mapping[str, ScheduleDefinition]):
@@ -33,17 +43,17 @@ class DeclaredSchedules(Mapping[str, ScheduleDefinition]):
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def add(self, name: str, definition: ScheduleDefinition, task: TaskSpec) -> None:
+    def add(self, name: str, definition: ScheduleDefinition, place: Place) -> None:
         """Raises ConfigurationError if another declaration has the name.
 
         The same place may declare again (a reload, a notebook cell that is run again): then that holds.
         """
         there = self._by_name.get(name)
         if there is not None:
-            is_again = (there.task.module, there.task.qualname) == (task.module, task.qualname)
-            if not is_again or there.task.function is task.function:
+            is_again = there.place[:2] == place[:2]
+            if not is_again or (place.function is not None and there.place.function is place.function):
                 raise _taken(name, there)
-        self._by_name[name] = _Declared(definition, task)
+        self._by_name[name] = _Declared(definition, place)
 
 
 def _taken(name: str, there: _Declared) -> ConfigurationError:

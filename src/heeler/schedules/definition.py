@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from heeler.errors import ConfigurationError
 from heeler.model import CatchUp, Overlap, ScheduleDefinition
+from heeler.startables import Packed
 from heeler.triggers import Timetable, checked_expression, checked_zone, interval_text, read_expression
 
 __all__ = ["ScheduleOptions", "TimingOptions", "checked_name", "define", "timetable_of"]
@@ -44,8 +45,7 @@ def checked_name(name: Any) -> str:
 
 def define(
     name: str,
-    starts: bytes,
-    shown: str,
+    packed: Packed,
     *,
     cron: str | None = None,
     every: timedelta | float | str | None = None,
@@ -60,8 +60,9 @@ def define(
     try:
         definition = ScheduleDefinition(
             expression=_expression(cron, every),
-            starts=starts,
-            shown=shown,
+            starts=packed.content,
+            shown=packed.shown,
+            jobs=packed.jobs,
             timezone=checked_zone(timezone),
             overlap=_choice(overlap, "overlap", get_args(Overlap)),
             catch_up=_choice(catch_up, "catch_up", get_args(CatchUp)),

@@ -9,7 +9,7 @@ import msgspec
 
 from heeler.contracts import ScheduleEntry
 from heeler.errors import ConfigurationError
-from heeler.model import CatchUp, Overlap, ResultRecord, ScheduleState
+from heeler.model import CatchUp, Overlap, ScheduleState, TaskStatus
 from heeler.schedules.definition import timetable_of
 from heeler.schedules.stored import known_of
 from heeler.triggers import zone_named
@@ -24,7 +24,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     expression: str = ""
     timezone: str = "UTC"
     description: str = ""  # the expression in words
-    starts: str = ""  # the call
+    starts: str = ""  # the call, or the workflow in a line
     overlap: Overlap = "allow"
     catch_up: CatchUp = "one"
     catch_up_limit: int = 100
@@ -34,8 +34,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False  # the code that declared it declares it no more
     declared_by: str = ""  # the module whose code declares it; empty: it was added at run time
     next_run: datetime | None = None  # None: paused, disabled, or no time is left
-    last_run: datetime | None = None  # the time for which its last job was started
-    last_id: str | None = None  # of that job
+    last_run: datetime | None = None  # the time for which its last job or workflow was started
+    last_id: str | None = None  # of that job or workflow
     last_outcome: str = ""  # its status; or `skipped` or `missed`, where the time that came last started none
     runs: int = 0  # how many jobs it has started
     problem: str = ""  # why it cannot be read here; then most else is not known
@@ -60,8 +60,8 @@ def last_id_of(entry: ScheduleEntry) -> str:
         return ""
 
 
-def schedule_of(entry: ScheduleEntry, records: Mapping[str, ResultRecord]) -> Schedule:
-    """`records` are those of last jobs, as far as they are there."""
+def schedule_of(entry: ScheduleEntry, statuses: Mapping[str, TaskStatus]) -> Schedule:
+    """`statuses` are those of last jobs or workflows, as far as they are known."""
     try:
         known = known_of(entry)
         words = timetable_of(known.definition, known.state.anchor).explain()
@@ -90,7 +90,7 @@ def schedule_of(entry: ScheduleEntry, records: Mapping[str, ResultRecord]) -> Sc
         next_run=moment(known.entry.due_at),
         last_run=moment(state.last_at),
         last_id=state.last_id or None,
-        last_outcome=_outcome(state, records),
+        last_outcome=_outcome(state, statuses),
         runs=state.started,
     )
 
@@ -100,10 +100,10 @@ def _unreadable(entry: ScheduleEntry, problem: str) -> Schedule:
     return Schedule(name=entry.name, declared_by=entry.origin, next_run=next_run, problem=problem)
 
 
-def _outcome(state: ScheduleState, records: Mapping[str, ResultRecord]) -> str:
+def _outcome(state: ScheduleState, statuses: Mapping[str, TaskStatus]) -> str:
     if state.outcome in ("skipped", "missed") or not state.last_id:
         return state.outcome
-    record = records.get(state.last_id)
-    if record is None:
-        return "queued" if state.queued == state.last_id else "unknown"
-    return str(record.status)
+    status = statuses.get(state.last_id)
+    if state.queued == state.last_id and status in (None, TaskStatus.READY):
+        return "queued"
+    return "unknown" if status is None else str(status)

@@ -9,6 +9,7 @@ from heeler.dag.place import FailurePolicy
 from heeler.dag.shape import NodeRule
 from heeler.dag.sketch import Graph as GraphSketch
 from heeler.dag.sketch import GraphNode, Sketch
+from heeler.dag.template import Template
 from heeler.errors import InvalidWorkflow
 from heeler.overrides import Overrides
 from heeler.workflow.nodes import Node
@@ -22,6 +23,7 @@ __all__ = ["Workflow"]
 R = TypeVar("R")
 
 MOST_NODES = 10_000
+_SHOWN = 6  # nodes that are named in a line
 _RULES = ("all", "any", "always")
 
 
@@ -50,6 +52,12 @@ class Graph(Composite[Any]):
     @property
     def _label(self) -> str:
         return self._name or "workflow"
+
+    @property
+    def _bare_shown(self) -> str:
+        names = [added.node.name for added in self._added]
+        more = [f"… {len(names) - _SHOWN:,} more"] if len(names) > _SHOWN else []
+        return f"{f'workflow {self._name}'.strip()} ({', '.join([*names[:_SHOWN], *more])})"
 
     def _copy(self) -> Graph:
         return Graph(self._added)
@@ -175,12 +183,20 @@ class Workflow(Growing[Any]):
         """The handle, and what somebody else publishes for it."""
         return self._snapshot().prepare()
 
+    def template(self, sender: WorkflowSender, most: int) -> Template:
+        """What somebody else keeps to start it again and again; see `chain(…).template`."""
+        return self._snapshot().template(sender, most)
+
     def __or__(self, other: Composable[Any]) -> Chain[Any]:
         return chain_of((self, other)) if isinstance(other, Composable) else NotImplemented
 
     @property
     def _label(self) -> str:
         return self.name or "workflow"
+
+    @property
+    def _shown(self) -> str:
+        return self._snapshot()._shown
 
     def _snapshot(self) -> Composite[Any]:
         return Graph(tuple(self._added))._changed(name=self.name)
@@ -193,6 +209,10 @@ class Workflow(Growing[Any]):
 
     def _nodes(self) -> Iterator[Any]:
         return self._snapshot()._nodes()
+
+    @property
+    def _is_drawn_once(self) -> bool:
+        return self._snapshot()._is_drawn_once
 
 
 def _several(after: Any) -> Iterable[Any]:

@@ -10,12 +10,24 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from heeler.dag.sketch import Sketch, Steps
+from heeler.dag.template import Template
 from heeler.errors import InvalidWorkflow
 from heeler.overrides import NO_OVERRIDES, Overrides, with_options
 from heeler.workflow_result import WorkflowResult
 from heeler.workflow_sender import PreparedWorkflow, WorkflowOptions, WorkflowSender
 
-__all__ = ["Chain", "Composable", "Composite", "Growing", "Numbers", "chain_of", "checked", "later", "merged"]
+__all__ = [
+    "Chain",
+    "Composable",
+    "Composite",
+    "Growing",
+    "Numbers",
+    "chain_of",
+    "checked",
+    "in_a_line",
+    "later",
+    "merged",
+]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -24,6 +36,8 @@ DEEPEST = 50
 
 MOST_STEPS = 10_000
 """How many steps a chain may have."""
+
+_SHOWN = 4  # parts of which something is said in a line
 
 Numbers = Mapping[Any, int]
 """The numbers of the nodes of the graph in which a part stands."""
@@ -41,6 +55,11 @@ class Composable(ABC, Generic[R_co]):
     def _label(self) -> str:
         """What it is, in a word: the name of a node that has no other."""
 
+    @property
+    @abstractmethod
+    def _shown(self) -> str:
+        """What it is, in a line, for people; of many parts the first are named."""
+
     @abstractmethod
     def _sketch(self, ask: Overrides, numbers: Numbers, depth: int) -> Sketch:
         """What it is compiled from. `ask` are the options of all around it. Raises InvalidWorkflow."""
@@ -48,6 +67,11 @@ class Composable(ABC, Generic[R_co]):
     @abstractmethod
     def _senders(self) -> Iterator[WorkflowSender]:
         """Who could send it: the first will do."""
+
+    @property
+    def _is_drawn_once(self) -> bool:
+        """Whether it can be sent only once, because there is an iterator in it."""
+        return False
 
     @abstractmethod
     def _nodes(self) -> Iterator[Any]:
@@ -80,6 +104,19 @@ class Composite(Composable[R_co]):
     @abstractmethod
     def _bare_sketch(self, ask: Overrides, numbers: Numbers, depth: int) -> Sketch:
         """The sketch without callbacks."""
+
+    @property
+    @abstractmethod
+    def _bare_shown(self) -> str:
+        """The line without callbacks."""
+
+    @property
+    def _shown(self) -> str:
+        text = self._bare_shown
+        for name, followers in (("then", self._then), ("catch", self._catch)):
+            if followers:
+                text += f".{name}({in_a_line(followers)})"
+        return text
 
     @property
     def _is_bare(self) -> bool:
@@ -117,6 +154,18 @@ class Composite(Composable[R_co]):
         """The handle, and what somebody else publishes for it."""
         return self._sender().prepare(self._whole(), self._options())
 
+    def template(self, sender: WorkflowSender, most: int) -> Template:
+        """What somebody else keeps to start it again and again, by this sender; `most` is how many jobs it may have.
+
+        Raises InvalidWorkflow, and what wrong calls raise.
+        """
+        if self._is_drawn_once:
+            raise InvalidWorkflow(
+                f"a group in this {self._label} was made from an iterator, which can be read once, and is to start "
+                f"again and again; make the group from a list"
+            )
+        return sender.template(self._whole(), self._options(), most)
+
     def _changed(self, **changes: Any) -> Composite[R_co]:
         copy = self._copy()
         for name in ("ask", "then", "catch", "name"):
@@ -142,6 +191,10 @@ class Composite(Composable[R_co]):
     def _nodes(self) -> Iterator[Any]:
         for part in (*self._parts(), *self._then, *self._catch):
             yield from part._nodes()
+
+    @property
+    def _is_drawn_once(self) -> bool:
+        return any(part._is_drawn_once for part in (*self._parts(), *self._then, *self._catch))
 
     def _sketch(self, ask: Overrides, numbers: Numbers, depth: int) -> Sketch:
         if self._ask.id is not None:
@@ -179,6 +232,10 @@ class Chain(Composite[R_co]):
     @property
     def _label(self) -> str:
         return "chord" if self._is_chord else "chain"
+
+    @property
+    def _bare_shown(self) -> str:
+        return f"{self._label}({in_a_line(self._steps)})"
 
     def _copy(self) -> Chain[R_co]:
         return Chain(self._steps, is_chord=self._is_chord)
@@ -225,6 +282,12 @@ class Growing(Composable[R_co]):
 
     @abstractmethod
     def _snapshot(self) -> Composite[R_co]: ...
+
+
+def in_a_line(parts: Sequence[Composable[Any]]) -> str:
+    """The parts for people: the first ones, and how many more there are."""
+    texts = [part._shown for part in parts[:_SHOWN]]
+    return ", ".join([*texts, f"… {len(parts) - _SHOWN:,} more"] if len(parts) > _SHOWN else texts)
 
 
 def merged(around: Overrides, own: Overrides) -> Overrides:

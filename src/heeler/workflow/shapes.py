@@ -10,7 +10,7 @@ from heeler.dag.sketch import Group as GroupSketch
 from heeler.dag.sketch import Sketch
 from heeler.errors import InvalidWorkflow
 from heeler.overrides import Overrides
-from heeler.workflow.parts import Chain, Composable, Composite, Numbers, chain_of, checked
+from heeler.workflow.parts import Chain, Composable, Composite, Numbers, chain_of, checked, in_a_line
 from heeler.workflow_sender import WorkflowSender
 
 __all__ = ["Group", "chain", "checked_policy", "chord", "group"]
@@ -45,6 +45,10 @@ class Group(Composite[list[R_co]]):
     def _label(self) -> str:
         return "group"
 
+    @property
+    def _bare_shown(self) -> str:
+        return f"group({in_a_line(self._members) if isinstance(self._members, tuple) else '…'})"
+
     def _copy(self) -> Group[R_co]:
         return Group(self._members, self._failure)
 
@@ -57,6 +61,10 @@ class Group(Composite[list[R_co]]):
             if first is not None:
                 yield from first._senders()
         yield from super()._senders()
+
+    @property
+    def _is_drawn_once(self) -> bool:
+        return isinstance(self._members, _Stream) or super()._is_drawn_once
 
     def _bare_sketch(self, ask: Overrides, numbers: Numbers, depth: int) -> Sketch:
         members = self._members

@@ -92,6 +92,10 @@ class Signature(Composable[R_co]):
     def _label(self) -> str:
         return self._spec.name.rpartition(".")[2]
 
+    @property
+    def _shown(self) -> str:
+        return repr(self).replace(".si(" if self._is_immutable else ".s(", "(", 1)
+
     def _sketch(self, ask: Overrides, numbers: Numbers, depth: int) -> Sketch:
         if self._ask.id is not None:
             raise InvalidWorkflow(
@@ -136,6 +140,10 @@ class Followed(Composite[R_co]):
     @property
     def _label(self) -> str:
         return self._signature._label
+
+    @property
+    def _bare_shown(self) -> str:
+        return self._signature._shown
 
     def _copy(self) -> Followed[R_co]:
         return Followed(self._signature)

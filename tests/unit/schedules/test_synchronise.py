@@ -14,8 +14,8 @@ from heeler.errors import ConfigurationError
 from heeler.io_thread import IoThread
 from heeler.model import ScheduleDefinition
 from heeler.schedules import DeclaredSchedules, Known, entry_of, known_of, synchronise
+from heeler.schedules.declared import Place
 from heeler.schedules.states import paused
-from heeler.task_spec import TaskSpec
 from heeler.testing import ManualClock
 
 
@@ -26,21 +26,8 @@ def definition(**fields: Any) -> ScheduleDefinition:
 def declared(origin: str = "shop", **definitions: ScheduleDefinition) -> DeclaredSchedules:
     code = DeclaredSchedules(origin)
     for name, one in definitions.items():
-        code.add(name, one, _spec(name))
+        code.add(name, one, Place("shop", name, lambda: None))
     return code
-
-
-def _spec(name: str, module: str = "shop") -> TaskSpec:
-    return TaskSpec(
-        name=name,
-        function=lambda: None,
-        parameters=None,
-        returns=None,  # type: ignore[arg-type]
-        codec=None,  # type: ignore[arg-type]
-        options=None,  # type: ignore[arg-type]
-        module=module,
-        qualname=name,
-    )
 
 
 class Site:
@@ -177,10 +164,10 @@ async def test_many_that_start_at_once_agree(site: Site) -> None:
 def test_a_name_is_declared_once() -> None:
     code = declared(tidy=definition())
     with pytest.raises(ConfigurationError, match=r"'tidy' is taken by work\(\) \(@every 1h\)"):
-        code.add("tidy", definition(), _spec("tidy", "elsewhere"))
+        code.add("tidy", definition(), Place("elsewhere", "tidy", lambda: None))
 
 
 def test_the_same_place_may_declare_again() -> None:
     code = declared(tidy=definition())
-    code.add("tidy", definition(expression="@daily"), _spec("tidy"))
+    code.add("tidy", definition(expression="@daily"), Place("shop", "tidy", lambda: None))
     assert code["tidy"].expression == "@daily"
