@@ -151,6 +151,14 @@ def by_stage(runs: int) -> None:
     console.print(shown)
 
 
+def workflows(runs: int) -> None:
+    shown = table("A chord of 10,000 no-op members beside a plain drain, in turns", "broker", "plain", "chord", "share")
+    for name, url in (("memory", MEMORY), *SERVED.items()):
+        got = in_process("chord_beside_drain", url, members=10_000, rounds=min(runs, 5))
+        shown.add_row(name, f"{got['plain/s']:,.0f}/s", f"{got['chord/s']:,.0f}/s", f"{got['share']:.0%}")
+    console.print(shown)
+
+
 def schedules(runs: int) -> None:
     runs = min(runs, 3)
     shown = table(
@@ -190,6 +198,7 @@ SECTIONS = {
     "costs": costs,
     "stages": by_stage,
     "schedules": schedules,
+    "workflows": workflows,
     "backlog": backlog,
     "memory": memory,
 }

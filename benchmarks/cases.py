@@ -20,6 +20,7 @@ from benchmarks.measure import percentile
 from benchmarks.redis_costs import redis_commands, redis_costs  # noqa: F401 - the second is a case like those below
 from benchmarks.schedules import due_at_once, lateness, run_after  # noqa: F401 - cases like those below
 from benchmarks.stages import by_stage  # noqa: F401 - a case like those below
+from benchmarks.workflows import chord_beside_drain  # noqa: F401 - a case like those below
 
 
 def drain(kind: str, jobs: int, backlog: int = 0, scheduled: int = 0) -> dict[str, float]:

@@ -20,3 +20,8 @@ def thread_noop(a: int, b: int) -> int:
 @app.task
 async def started_at(sent: float) -> float:
     return time.time() - sent
+
+
+@app.task
+async def size(values: list[int]) -> int:
+    return len(values)

@@ -54,7 +54,10 @@ def leaves_of(shape: Shape, path: str) -> Iterator[str]:
         yield path
     else:
         for part in _value_parts(shape, path):
-            yield from leaves_of(part.shape, part.path)
+            if part.shape.kind == "job":  # the many members of a group are spared a generator each
+                yield part.path
+            else:
+                yield from leaves_of(part.shape, part.path)
 
 
 def end_parts(shape: Shape, path: str) -> list[Part]:
@@ -67,9 +70,7 @@ def read_value(shape: Shape, path: str, build: Builder[T]) -> Reading[T | Lost]:
     """The value of a part. Asks for the leaves one by one, in order; for others only to find out what failed."""
     if shape.kind == "job":
         [record] = yield path
-        if record is not None and record.status is TaskStatus.SUCCESSFUL:
-            return build.value(record)
-        return Lost(path, shape.task, record)
+        return _value_of(record, shape, path, build)
     if shape.kind == "group":
         return (yield from _read_group(shape, path, build))
     if shape.kind == "graph":
@@ -79,6 +80,12 @@ def read_value(shape: Shape, path: str, build: Builder[T]) -> Reading[T | Lost]:
     if isinstance(value, Lost) and value.record is None:
         return (yield from _blame(shape, path)) or value
     return value
+
+
+def _value_of(record: ResultRecord | None, job: Shape, path: str, build: Builder[T]) -> T | Lost:
+    if record is not None and record.status is TaskStatus.SUCCESSFUL:
+        return build.value(record)
+    return Lost(path, job.task, record)
 
 
 async def drive(
@@ -126,7 +133,13 @@ def _read_group(shape: Shape, path: str, build: Builder[T]) -> Reading[T | Lost]
     items: list[T] = []
     lost: Lost | None = None
     for part in parts_of(shape, path):
-        value = _stand_in((yield from read_value(part.shape, part.path, build)), shape.failure, build)
+        read: T | Lost
+        if part.shape.kind == "job":
+            [record] = yield part.path
+            read = _value_of(record, part.shape, part.path, build)
+        else:
+            read = yield from read_value(part.shape, part.path, build)
+        value = _stand_in(read, shape.failure, build)
         if isinstance(value, Lost):
             lost = lost or value
         elif value is not _LEFT_OUT:

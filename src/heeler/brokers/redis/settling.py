@@ -8,7 +8,7 @@ from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.options import RedisOptions
 from heeler.brokers.redis.publishing import Places, publication_arguments, why_too_large
 from heeler.brokers.redis.stored import LETTERS, encode, encode_record
-from heeler.model import Action, SettleAnswer, Settlement, SettleResult
+from heeler.model import Action, Arrival, ArrivalKind, SettleAnswer, Settlement, SettleResult
 
 __all__ = ["Settling", "ending_arguments"]
 
@@ -18,8 +18,31 @@ _RECORD_FACTOR = 16  # a record may be so many times as large as a message
 _ACTIONS = {Action.ACK: "ACK", Action.DEAD_LETTER: "DEAD", Action.RETRY: "RETRY", Action.RELEASE: "RELEASE"}
 
 
+class _Ends:
+    """Deliveries of one queue that just end, and which of them arrive at which latch, by their number here."""
+
+    __slots__ = ("arguments", "arrivals", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.arguments: list[Argument] = []
+        self.arrivals: dict[str, list[Argument]] = {}
+
+    def arrive(self, arrivals: Sequence[Arrival]) -> None:
+        """The delivery that was added last arrives there."""
+        number = len(self.numbers)
+        for arrival in arrivals:
+            at_latch = self.arrivals.get(arrival.latch)
+            if at_latch is None:
+                at_latch = self.arrivals[arrival.latch] = []
+            at_latch += (number, arrival.member)
+
+
 class Settling:
-    """One batch: what just ends is grouped by queue, between what brings something about, which keeps its turn."""
+    """One batch: what just ends is grouped by queue, between what brings something about, which keeps its turn.
+
+    Who ends well and arrives at latches just ends, too: the order in which members end well means nothing.
+    """
 
     __slots__ = ("_groups", "_options", "_order", "_places", "_plain", "_reasons", "arguments", "script")
 
@@ -27,7 +50,7 @@ class Settling:
         self._options = options
         self._places = places
         self._groups = 0
-        self._plain: dict[str, tuple[list[int], list[Argument]]] = {}
+        self._plain: dict[str, _Ends] = {}
         self._order: list[int] = []  # in which order the script answers
         self._reasons: dict[int, str] = {}
         self.arguments: list[Argument] = [0]
@@ -35,36 +58,43 @@ class Settling:
         is_plain = True
         for number, settlement in enumerate(settlements):
             reason = _why_invalid(settlement, most)
-            if (
-                settlement.action is Action.ACK
-                and settlement.follow_ups is None
-                and not settlement.arrivals
-                and not reason
-            ):
-                self._add_plain(number, settlement)
-            else:
+            if settlement.action is Action.ACK and settlement.follow_ups is None and not reason:
+                arrivals = settlement.arrivals
+                if not arrivals:
+                    self._add_plain(number, settlement)
+                    continue
                 is_plain = False
-                self._end_plain()
-                self._add_other(number, settlement, reason)
+                if all(arrival.kind is ArrivalKind.OK for arrival in arrivals):
+                    self._add_plain(number, settlement).arrive(arrivals)
+                    continue
+            is_plain = False
+            self._end_plain()
+            self._add_other(number, settlement, reason)
         self._end_plain()
         self.arguments[0] = self._groups
         self.script = "settle" if is_plain else "settle_all"
 
-    def _add_plain(self, number: int, settlement: Settlement) -> None:
+    def _add_plain(self, number: int, settlement: Settlement) -> _Ends:
         envelope = settlement.delivery.envelope
-        group = self._plain.get(envelope.queue)
-        if group is None:
-            group = self._plain[envelope.queue] = ([], [])
-        group[0].append(number)
+        ends = self._plain.get(envelope.queue)
+        if ends is None:
+            ends = self._plain[envelope.queue] = _Ends()
+        ends.numbers.append(number)
         receipt = settlement.delivery.receipt
-        group[1].extend((receipt.id, receipt.tag or b"", *ending_arguments(settlement)))
+        ends.arguments.extend((receipt.id, receipt.tag or b"", *ending_arguments(settlement)))
+        return ends
 
     def _end_plain(self) -> None:
-        for queue, (numbers, arguments) in self._plain.items():
+        for queue, ends in self._plain.items():
             self._groups += 1
-            self._order += numbers
-            self.arguments += ["E", queue, len(numbers)]
-            self.arguments += arguments
+            self._order += ends.numbers
+            self.arguments += ["J" if ends.arrivals else "E", queue, len(ends.numbers)]
+            self.arguments += ends.arguments
+            if ends.arrivals:
+                self.arguments.append(len(ends.arrivals))
+                for latch, members in ends.arrivals.items():
+                    self.arguments += [latch, len(members) // 2]
+                    self.arguments += members
         self._plain.clear()
 
     def _add_other(self, number: int, settlement: Settlement, reason: str) -> None:

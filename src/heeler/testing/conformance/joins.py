@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from heeler.model import (
+    TICK,
     Action,
     Arrival,
     ArrivalKind,
@@ -18,7 +19,7 @@ from heeler.model import (
     SettleAnswer,
 )
 from heeler.testing.conformance.harness import Harness, Suite
-from heeler.testing.conformance.worker import Worker, make_envelope, publish
+from heeler.testing.conformance.worker import Worker, make_envelope, publish, settlement
 
 __all__ = ["TestGuardedPublications", "TestLatchesLetGoOnce", "TestMembersDroppedUnrunAreSkipped"]
 
@@ -162,6 +163,36 @@ class TestLatchesLetGoOnce(Suite):
         assert await _let_go(worker) == []
         await heir.end(held, arrivals=(Arrival("latch", 0, OK),))
         assert await worker.take_ids(1) == ["body"]
+
+    async def test_of_a_batch_each_member_counts_once_at_each_latch_and_a_lost_lease_not_at_all(
+        self, harness: Harness
+    ) -> None:
+        self.needs(harness, "fencing")
+        worker = await harness.worker()
+        jobs = [make_envelope(queue="members") for _ in range(40)]
+        other = Latch(id="other", rule=LatchRule.ANY_OK, total=None)
+        await publish(worker.broker, *jobs, latches=[_latch(total=50), other])
+        members = await Worker.of(worker.broker, "members")
+        deliveries = await members.take(40)
+        await members.succeed(deliveries[7])
+        ends = []
+        for number, delivery in enumerate(deliveries):
+            kind = FAILED if number == 20 else OK
+            arrivals = (
+                Arrival("latch", number if number != 9 else 8, kind, "job"),
+                Arrival("other", TICK, kind, "job"),
+                Arrival("latch", TICK, kind, "job"),
+            )
+            ends.append(settlement(delivery, arrivals=arrivals if number % 3 else arrivals[:1]))
+        answers = await members.settle(*ends)
+        assert [number for number, result in enumerate(answers) if result.answer is not SettleAnswer.ACCEPTED] == [7]
+        assert worker.broker.store is not None
+        [latch, ticked] = await worker.broker.store.latches(["latch", "other"])
+        assert latch is not None
+        assert ticked is not None
+        assert (latch.ok, latch.not_ok, latch.ticks, latch.broken_by) == (37, 1, 25, "job")
+        assert (ticked.ok, ticked.ticks) == (0, 25)
+        assert await _let_go(worker) == ["broken"]
 
     async def test_a_thousand_members(self, harness: Harness) -> None:
         worker = await harness.worker()

@@ -137,6 +137,23 @@ async def test_a_batch_is_one_command_in_every_direction(private_site: Site, ser
     assert not {"eval", "multi", "exec"} & set(sent)
 
 
+async def test_the_members_of_a_batch_arrive_at_their_latch_together(private_site: Site, server: RedisServer) -> None:
+    worker = await private_site.worker()
+    latch = Latch(id="join", rule=LatchRule.ALL_OK, total=300, envelope=make_envelope("body"))
+    await publish(worker.broker, *(make_envelope() for _ in range(300)), latches=[latch])
+    deliveries = await worker.fetch(300)
+    ends = [
+        settlement(delivery, arrivals=(Arrival("join", number, ArrivalKind.OK),))
+        for number, delivery in enumerate(deliveries)
+    ]
+    before = _calls(server)
+    await worker.settle(*ends)
+    sent = _calls(server) - before
+    assert sent["bitfield"] == 1
+    assert sent["hmget"] + sent["hset"] < 10
+    assert [delivery.envelope.id for delivery in await worker.fetch()] == ["body"]
+
+
 async def test_an_idle_worker_sends_at_most_one_command_a_second(private_site: Site, server: RedisServer) -> None:
     worker = await private_site.worker()
     assert await worker.fetch() == []

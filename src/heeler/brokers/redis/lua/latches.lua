@@ -120,6 +120,31 @@ local function judge(id, key, latch)
   end
 end
 
+local function keep_members(key, latch)
+  if latch.forget_at then
+    call('PEXPIRE', members_key(key), exact(math.max(1, math.ceil((latch.forget_at - now) * 1000))))
+  end
+end
+
+-- Members have ended well, which is news of all but those that had before; whether there were any others. `latch` is
+-- changed, not written.
+local function count_ok(key, latch, numbers)
+  local sets = {}
+  for n = 1, #numbers do
+    sets[4 * n - 3], sets[4 * n - 2], sets[4 * n - 1], sets[4 * n] = 'SET', 'u2', '#' .. numbers[n], 1
+  end
+  local is_news = false
+  for _, was in ipairs(call('BITFIELD', members_key(key), unpack(sets))) do
+    if was ~= 1 then
+      is_news = true
+      latch.ok = latch.ok + 1
+      latch.not_ok = latch.not_ok - (was > 1 and 1 or 0)
+    end
+  end
+  keep_members(key, latch)
+  return is_news
+end
+
 -- Take in those of some members of whom that is news; whether there were any. `latch` is changed, not written.
 local function count_members(key, latch, numbers, kind, job)
   local gets, sets, seen = {}, {}, {}
@@ -147,9 +172,7 @@ local function count_members(key, latch, numbers, kind, job)
   end
   if #sets > 0 then
     call('BITFIELD', members_key(key), unpack(sets))
-    if latch.forget_at then
-      call('PEXPIRE', members_key(key), exact(math.max(1, math.ceil((latch.forget_at - now) * 1000))))
-    end
+    keep_members(key, latch)
   end
   return #sets > 0
 end
@@ -169,7 +192,11 @@ local function arrive_all(id, numbers, ticks, kind, job)
   if latch.state ~= 'RELEASED' then
     for first = 1, #numbers, MEMBERS_AT_ONCE do
       local some = {unpack(numbers, first, math.min(first + MEMBERS_AT_ONCE - 1, #numbers))}
-      is_news = count_members(key, latch, some, kind, job) or is_news
+      if kind == 'OK' then
+        is_news = count_ok(key, latch, some) or is_news
+      else
+        is_news = count_members(key, latch, some, kind, job) or is_news
+      end
     end
   end
   if not is_news then

@@ -4,6 +4,8 @@
 --
 -- takes: session and number of the call, '1' if it may be a repetition (or ''); how many groups; of each group one of
 --   'E', queue, how many deliveries: as `settle` takes them
+--   'J', the same, and then of those that arrive somewhere, all well: how many latches, and of each its id, how many
+--        members, and of each of these which delivery of the group it is, and the member
 --   'A', queue, id, mark, epoch: one delivery that becomes something else, or brings something about; and then
 --        'ACK', 'DEAD', 'RETRY', 'RELEASE', or 'CHECK' (it cannot be stored as it is: only say whether it is held);
 --        how many arguments follow,
@@ -95,12 +97,33 @@ local function settle_one(queue, at)
   end
 end
 
+-- Read where deliveries of a group have arrived, all in one go at each latch; those that were not ended have not.
+local function arrive_together(refused)
+  for _ = 1, take_number() do
+    local id, numbers, ticks = take(), {}, 0
+    for _ = 1, take_number() do
+      local at, member = take_number(), take_number()
+      if not (refused and refused[at]) then
+        if member == TICK then
+          ticks = ticks + 1
+        else
+          numbers[#numbers + 1] = member
+        end
+      end
+    end
+    arrive_all(id, numbers, ticks, 'OK', '')
+  end
+end
+
 local done = 0
 for _ = 1, take_number() do
   local kind, queue = take(), take()
-  if kind == 'E' then
+  if kind == 'E' or kind == 'J' then
     local count = take_number()
-    end_plainly(queue, count, done)
+    local refused = end_plainly(queue, count, done)
+    if kind == 'J' then
+      arrive_together(refused)
+    end
     done = done + count
   else
     done = done + 1

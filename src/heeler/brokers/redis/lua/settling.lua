@@ -36,6 +36,7 @@ local function leave(id, value, ending, reply_to, record)
   end
 end
 
+-- The answer is the set of those that were not ended, by their number; nil if all were.
 local function end_plainly(queue, count, before)
   local first = read_so_far
   read_so_far = first + 5 * count
@@ -81,14 +82,18 @@ local function end_plainly(queue, count, before)
   in_parts(plain, function(...) removed = removed + call('ZREM', leased(queue), ...) end)
   in_parts(with_state, function(...) call('HDEL', STATE, ...) end)
   local missing = removed < #plain and seldom().not_on_lease(plain, plain_values, queue) or nil
+  local refused = nil
   for n = 1, count do
     local ending = accepted[n]
     if ending and not (missing and missing[ids[n]]) then
       local argument = first + 5 * n
       leave(ids[n], values[n], ending, ARGV[argument - 1], ARGV[argument])
     else
+      refused = refused or {}
+      refused[n] = true
       answers[#answers + 1] = tostring(before + n)
       answers[#answers + 1] = 'L'
     end
   end
+  return refused
 end
