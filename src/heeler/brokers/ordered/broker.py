@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from heeler.contracts import (
     Unsent,
 )
 from heeler.errors import BrokerUnavailable
+from heeler.io_thread import closed_meanwhile
 from heeler.model import (
     CallId,
     Publication,
@@ -105,8 +107,34 @@ class OrderedBroker(Broker):
     def publish_blocking(self, publication: Publication) -> list[PublishResult]:
         if self._loop is None:
             return super().publish_blocking(publication)
+        return self._begin_publishing(publication).result()
+
+    def publish_each_blocking(self, publications: Iterable[Publication]) -> Iterator[list[PublishResult]]:
+        """One is under way while the next is read, and while that is taken down: the one before waits for confirms.
+
+        They reach the store and the server in their order, because each step of all takes its turn there.
+        """
+        if self.io.here():
+            yield from super().publish_each_blocking(publications)  # says that this cannot be
+            return
+        under_way: Future[list[PublishResult]] | None = None
+        try:
+            for publication in publications:
+                before, under_way = under_way, self._begin_publishing(publication)
+                if before is not None:
+                    yield _answers_of(before)
+            if under_way is not None:
+                last, under_way = under_way, None
+                yield _answers_of(last)
+        finally:
+            if under_way is not None:  # the reader has stopped, or one before has failed
+                wait([under_way])
+
+    def _begin_publishing(self, publication: Publication) -> Future[list[PublishResult]]:
+        if self._loop is None:
+            return self.io.submit(self.publish(publication))
         # Opened on another loop than the I/O thread's, as the conformance suites do: its connections are bound to it.
-        return asyncio.run_coroutine_threadsafe(self.publish(publication), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self.publish(publication), self._loop)
 
     async def subscribe(self, queues: Sequence[QueueShare], lease: float, worker_id: str = "") -> Subscription:
         subscription = OrderedSubscription(
@@ -213,6 +241,16 @@ class OrderedBroker(Broker):
     def _queue_resumed(self) -> None:
         for subscription in self._subscriptions:
             subscription.look_again()
+
+
+def _answers_of(future: Future[list[PublishResult]]) -> list[PublishResult]:
+    try:
+        return future.result()
+    except CancelledError:
+        raise closed_meanwhile() from None
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def _features(plain: Features, store: OrderedStore) -> Features:

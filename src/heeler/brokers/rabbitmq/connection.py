@@ -31,10 +31,11 @@ _SILENCE = 1.5  # heartbeats without a sign of life after which the server is ta
 class Message:
     """A message from the server, for as long as it is in this process's hands."""
 
-    __slots__ = ("body", "channel", "consumer", "number", "properties", "redelivered")
+    __slots__ = ("body", "came", "channel", "consumer", "number", "properties", "redelivered")
 
     def __init__(self, channel: Channel, consumer: bytes, number: int, redelivered: bool) -> None:
         self.channel = channel
+        self.came = channel.connection.heard  # when, by the loop's clock
         self.consumer = consumer  # the consumer tag
         self.number = number  # the delivery tag
         self.redelivered = redelivered
@@ -205,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._unblocked = asyncio.Event()
         self._unblocked.set()
         self._rest = b""
-        self._heard = self.loop.time()
+        self.heard = self.loop.time()  # when the server last sent something
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -290,7 +291,7 @@ class Connection(asyncio.Protocol):
     def _beat(self) -> None:
         if not self.heartbeat or self.lost is not None:
             return
-        silent = self.loop.time() - self._heard
+        silent = self.loop.time() - self.heard
         if silent > _SILENCE * self.heartbeat:
             self.abort(f"no sign of life for {silent:.1f} s")
             return
@@ -337,7 +338,7 @@ class Connection(asyncio.Protocol):
         self._gone.set()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self.loop.time()
+        self.heard = self.loop.time()
         if self._rest:
             data = self._rest + data
         at = 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Held", "Line", "RabbitmqSubscription"]
 
 PATIENCE = 0.25  # how long a message may lie here unasked for before another worker may have it
+_HELD_UP = 0.1  # seconds that the process or its loop had no turn
 _ASKED_AT_ONCE = 64  # messages that are asked for in one go
 _MOST_RETURNS = 2  # after so many a copy takes a message's place: others may have given the queue a limit
 _LARGEST_PREFETCH = 65_535
@@ -39,7 +40,7 @@ class Line:
     under way to it as delivered, so that it comes back as redelivered.
     """
 
-    __slots__ = ("buffer", "consumers", "credit", "oldest", "prefetch", "received", "share", "unsettled")
+    __slots__ = ("buffer", "consumers", "credit", "prefetch", "received", "share", "unsettled")
 
     def __init__(self, share: QueueShare) -> None:
         self.share = share
@@ -48,7 +49,6 @@ class Line:
         self.received = 0  # messages since the last was added
         self.unsettled = 0  # messages in this process's hands, those in the buffer included
         self.buffer: deque[Message] = deque()
-        self.oldest = 0.0
         self.credit = 0.0  # of its weight
 
     @property
@@ -372,7 +372,6 @@ class RabbitmqSubscription(PlainSubscription):
             line.received += 1
             line.unsettled += 1
             if not line.buffer:
-                line.oldest = self._loop.time()
                 self._watch()
             line.buffer.append(message)
             if not self._bell.is_set() and line.share.queue not in self._skipped:
@@ -382,7 +381,6 @@ class RabbitmqSubscription(PlainSubscription):
         if messages:
             line.unsettled += len(messages)
             if not line.buffer:
-                line.oldest = self._loop.time()
                 self._watch()
             overtaken = bool(line.buffer) and line.buffer[-1].number > messages[0].number
             line.buffer.extend(messages)
@@ -457,14 +455,15 @@ class RabbitmqSubscription(PlainSubscription):
 
     def _watch(self) -> None:
         if self._sweep is None:
-            self._sweep = self._loop.call_later(PATIENCE, self._look)
+            self._sweep = self._loop.call_later(PATIENCE, self._look, self._loop.time() + PATIENCE)
 
-    def _look(self) -> None:
-        """Give back what has waited too long."""
+    def _look(self, due: float) -> None:
+        """Give back what has waited too long, unless this look comes late itself: then nobody here could ask for it."""
         self._sweep = None
-        before = self._loop.time() - PATIENCE
+        now = self._loop.time()
         waiting = [line for line in self._lines.values() if line.buffer]
-        stale = [] if self._asking else [line for line in waiting if line.oldest <= before]
+        held_up = self._asking or now - due > _HELD_UP
+        stale = [] if held_up else [line for line in waiting if line.buffer[0].came <= now - PATIENCE]
         if stale and not self._quiet:
             self._ahead.collapse()
             self._run(self._stop(stale))
@@ -487,6 +486,7 @@ def _put_back(held: Sequence[Held]) -> None:
     """Back into the buffers, unless they come again anyway."""
     for one in reversed(held):
         if not one.stale:
+            one.message.came = one.message.channel.connection.loop.time()
             one.line.buffer.appendleft(one.message)
 
 

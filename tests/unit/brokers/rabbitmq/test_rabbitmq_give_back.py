@@ -72,6 +72,21 @@ async def test_what_lay_here_unopened_when_the_connection_was_lost_is_no_suspect
         assert [id for id, redelivered in again.items() if redelivered] == [begun.envelope.id]
 
 
+async def test_who_is_never_without_messages_and_goes_on_to_fetch_them_gives_none_back() -> None:
+    async with opened() as broker:
+        subscription = await broker.subscribe(WORK, 30.0, "w")
+        await fetch(subscription, 5)
+        sent = [envelope() for _ in range(150)]
+        await send(broker, *sent)
+        came = []
+        while len(came) < len(sent):  # each message waits for some milliseconds, all together for a second
+            [one] = await take(subscription, 1)
+            came.append(one.envelope.id)
+            await broker.acknowledge([one.tag])
+            await asyncio.sleep(0.004)
+        assert came == [one.id for one in sent], "what goes back comes again behind the others"
+
+
 @contextlib.asynccontextmanager
 async def composed(namespace: str, store: MemoryOrderedStore | None = None) -> AsyncIterator[OrderedBroker]:
     """Brokers of one namespace share the store, as processes would."""
