@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Literal, TypeVar
 
 from heeler.connections import Connections
-from heeler.contracts import ControlChannel, JobState, QueueAdmin, QueueSize
+from heeler.contracts import ControlChannel, JobState, QueueAdmin, QueueSize, ResultStore
 from heeler.errors import ConfigurationError
-from heeler.model import Command, DeadLetter, ResultRecord, WorkerPresence
+from heeler.model import Command, DeadLetter, Envelope, ResultRecord, WorkerPresence
+from heeler.workflow_result import revive_skipped
 
 __all__ = ["DeadLetters", "LiveWorkers", "Queues"]
 
 T = TypeVar("T")
+_AT_ONCE = 500  # dead letters that one call reads
 LOOK_AGAIN = 0.02  # the first pause before looking whether the workers have answered
 
 
@@ -105,13 +107,28 @@ class DeadLetters(_Administration):
         return await self._arun(lambda admin: admin.dead_letter(id))
 
     def redrive(self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None) -> int:
-        """Put dead letters back on their queues as new; how many. Nothing given means every one."""
-        return self._run(lambda admin: admin.redrive(ids, queue=queue, task=task))
+        """Put dead letters back on their queues as new; how many. Nothing given means every one.
+
+        Where they are jobs of workflows, these go on where they stopped: what was skipped because of them is made new
+        as well (and is not counted).
+        """
+        return self._run(lambda admin: self._redrive(admin, ids, queue, task))
 
     async def aredrive(
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
     ) -> int:
-        return await self._arun(lambda admin: admin.redrive(ids, queue=queue, task=task))
+        """`redrive` from async code."""
+        return await self._arun(lambda admin: self._redrive(admin, ids, queue, task))
+
+    async def _redrive(self, admin: QueueAdmin, ids: Sequence[str] | None, queue: str | None, task: str | None) -> int:
+        store = self._connections.store
+        placed: list[Envelope] = []
+        if store is not None and store.readable:
+            placed = [envelope async for envelope in _in_workflows(admin, store, ids, queue, task)]
+        count = await admin.redrive(ids, queue=queue, task=task)
+        if store is not None and count and placed:
+            await revive_skipped(store, placed)
+        return count
 
     def purge(self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None) -> int:
         """Drop dead letters for good; how many. Nothing given means every one."""
@@ -165,3 +182,31 @@ class LiveWorkers:
                 f"{self._connections.shown_url} does not let workers be seen or reached: it has no control channel"
             )
         return broker.control
+
+
+async def _in_workflows(
+    admin: QueueAdmin, store: ResultStore, ids: Sequence[str] | None, queue: str | None, task: str | None
+) -> AsyncIterator[Envelope]:
+    """One job for each part of a workflow to which some of these dead letters belong."""
+    seen: set[str] = set()
+    async for envelope in _dead(admin, store, ids, queue, task):
+        if envelope.scope is not None and envelope.scope not in seen:
+            seen.add(envelope.scope)
+            yield envelope
+
+
+async def _dead(
+    admin: QueueAdmin, store: ResultStore, ids: Sequence[str] | None, queue: str | None, task: str | None
+) -> AsyncIterator[Envelope]:
+    if ids is not None:
+        for start in range(0, len(ids), _AT_ONCE):
+            for record in await store.get(ids[start : start + _AT_ONCE]):
+                if record is not None:
+                    yield record.envelope
+        return
+    after: str | None = None
+    while letters := await admin.dead_letters(queue, task, _AT_ONCE, after):
+        for letter in letters:
+            if letter.envelope is not None:
+                yield letter.envelope
+        after = letters[-1].id

@@ -41,7 +41,17 @@ from heeler.model import (
 from heeler.report import moment
 from heeler.task_result import ResultSource, TaskResult
 
-__all__ = ["Progress", "WorkflowPart", "WorkflowResult", "expire_workflow", "find_workflow", "free_name", "short_names"]
+__all__ = [
+    "Progress",
+    "WorkflowPart",
+    "WorkflowResult",
+    "expire_workflow",
+    "find_workflow",
+    "free_name",
+    "revive_failed",
+    "revive_skipped",
+    "short_names",
+]
 
 R = TypeVar("R")
 
@@ -414,17 +424,7 @@ class WorkflowResult(Generic[R]):
 
     async def _retry_failed(self) -> int:
         await self._refresh()
-        store = await self._store()
-        jobs = jobs_of(self._record.shape, self._path())
-        count = 0
-        while batch := [id for id, _ in islice(jobs, _AT_ONCE)]:
-            ids = [
-                id
-                for id, record in zip(batch, await store.get(batch), strict=True)
-                if record is not None and record.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
-            ]
-            if ids:
-                count += await store.revive(ids)
+        count = await revive_failed(await self._store(), self.id, self._record.shape)
         await self._refresh()
         return count
 
@@ -445,6 +445,98 @@ async def expire_workflow(store: ResultStore, id: str, shape: Shape, seconds: fl
             break
         await store.expire(some, others, seconds)
     await store.expire([f"{id}:watch"], [id], seconds)
+
+
+async def revive_failed(store: ResultStore, id: str, shape: Shape) -> int:
+    """Make all failed, cancelled and skipped jobs of a workflow new, in bounded steps; how many there were."""
+    jobs = jobs_of(shape, root_path(shape.kind, id))
+    count = 0
+    while batch := [job for job, _ in islice(jobs, _AT_ONCE)]:
+        ended = [
+            job
+            for job, record in zip(batch, await store.get(batch), strict=True)
+            if record is not None and record.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+        ]
+        if ended:
+            count += await store.revive(ended)
+    return count
+
+
+async def revive_skipped(store: ResultStore, jobs: Sequence[Envelope]) -> int:
+    """After jobs of workflows were redriven: make those new that were skipped because of them, and nothing else.
+
+    What has failed by itself stays as it is, and so does what lies in a part that has failed by that.
+    """
+    count = 0
+    for id, shape in (await _workflows_around(store, jobs)).items():
+        scopes = _Scopes(store)
+        paths = jobs_of(shape, root_path(shape.kind, id))
+        while batch := [job for job, _ in islice(paths, _AT_ONCE)]:
+            skipped = [
+                record.envelope for record in await store.get(batch) if record is not None and _was_skipped(record)
+            ]
+            live = [envelope.id for envelope in skipped if await scopes.go_on(envelope.scope)]
+            if live:
+                count += await store.revive(live)
+    return count
+
+
+class _Scopes:
+    """Which parts of a workflow go on: those that nothing has stopped but what was skipped, or lives again."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+        self._known: dict[str, bool] = {}
+
+    async def go_on(self, scope: str | None) -> bool:
+        if scope is None:
+            return True
+        known = self._known.get(scope)
+        if known is None:
+            [latch] = await self._store.latches([scope], with_data=False)
+            known = latch is not None and await self._goes_on(latch) and await self.go_on(latch.scope)
+            self._known[scope] = known
+        return known
+
+    async def _goes_on(self, latch: LatchRecord) -> bool:
+        if latch.cancelled:
+            return False
+        if latch.state is not LatchState.BROKEN:
+            return True
+        [culprit] = await self._store.get([latch.broken_by]) if latch.broken_by else [None]
+        return culprit is not None and (
+            _was_skipped(culprit) or culprit.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+        )
+
+
+async def _workflows_around(store: ResultStore, jobs: Sequence[Envelope]) -> dict[str, Shape]:
+    """The workflows to which these jobs belong."""
+    found: dict[str, Shape] = {}
+    seen: set[str] = set()
+    asked = list(dict.fromkeys(job.scope for job in jobs if job.scope is not None))
+    while asked:
+        seen.update(asked)
+        around: dict[str, None] = {}
+        for start in range(0, len(asked), _AT_ONCE):
+            for latch in await store.latches(asked[start : start + _AT_ONCE], with_data=False):
+                if latch is None:
+                    continue
+                if latch.scope is not None:
+                    around[latch.scope] = None
+                    continue
+                [whole] = await store.latches([latch.id])
+                if whole is not None and whole.data:
+                    found[latch.id] = _read_record(whole).shape
+        asked = [scope for scope in around if scope not in seen]
+    return found
+
+
+def _was_skipped(record: ResultRecord) -> bool:
+    return (
+        record.status is TaskStatus.CANCELLED
+        and bool(record.errors)
+        and record.errors[-1].exception_class_path == class_path(Skipped)
+    )
 
 
 async def find_workflow(source: ResultSource, id: str) -> WorkflowResult[Any]:

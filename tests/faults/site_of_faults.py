@@ -109,9 +109,9 @@ class Site:
         arguments = [sys.executable, "-m", "heeler", "worker", "--app", "fault_jobs:app", *options]
         return self._start(f"worker-{len(self.processes) + 1}", arguments, environment)
 
-    def running_workers(self, count: int, *options: str) -> list[Process]:
+    def running_workers(self, count: int) -> list[Process]:
         """Start so many workers and wait until they take jobs."""
-        workers = [self.worker(*options) for _ in range(count)]
+        workers = [self.worker() for _ in range(count)]
         self.ledger.wait_for(lambda: all(": running;" in worker.log() for worker in workers), f"{count} workers run")
         return workers
 

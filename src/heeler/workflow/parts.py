@@ -209,10 +209,10 @@ class Composite(Composable[R_co]):
         if self._is_bare or not (self._then or self._catch):
             return sketch
         after = later(options)
-        return dataclasses.replace(
+        return dataclasses.replace(  # a chain of one step is that step, which may have callbacks of its own
             sketch,
-            then=tuple(follower._sketch(after, numbers, depth + 1) for follower in self._then),
-            catch=tuple(follower._sketch(after, numbers, depth + 1) for follower in self._catch),
+            then=(*sketch.then, *(follower._sketch(after, numbers, depth + 1) for follower in self._then)),
+            catch=(*sketch.catch, *(follower._sketch(after, numbers, depth + 1) for follower in self._catch)),
         )
 
 

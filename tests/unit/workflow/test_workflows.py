@@ -369,6 +369,44 @@ class TestSteering:
         assert run.status is SUCCESSFUL
         assert shop.ran("note") == [[2]]
 
+    @pytest.mark.parametrize("which", ["by id", "all of the queue", "all"])
+    def test_a_redriven_member_takes_along_those_that_were_skipped_because_of_it(
+        self, app: Heeler, shop: Shop, which: str
+    ) -> None:
+        shop.broken = {"bad", "worse"}
+        members = [shop.work.s("bad"), *(shop.work.using(queue_name="later").s(n) for n in range(8))]
+        run = chord(group(members), shop.show.s()).enqueue()
+        other = chain(shop.work.using(queue_name="other").s("worse"), shop.note.s()).enqueue()
+        run.join(timeout=10)
+        with app.worker(queues=["later", "other"], name="late") as late:
+            until(lambda: all(child.is_finished for child in run.children[0].children))
+            other.join(timeout=10)
+            assert shop.ran("work") == [["bad"], ["worse"]]
+            shop.broken = {"worse"}
+            if which == "by id":
+                assert app.dead_letters.redrive([f"{run.id}/0/0"]) == 1
+            elif which == "all of the queue":
+                assert app.dead_letters.redrive(queue="default") == 1
+            else:
+                assert app.dead_letters.redrive() == 2
+            assert run.get(timeout=10) == ["str", *["int"] * 8]
+            assert other.id != run.id
+            late.stop()
+        assert len(shop.ran("work")) == 2 + 9 + (which == "all")
+
+    def test_what_another_failure_stops_stays_skipped_when_one_is_redriven(self, app: Heeler, shop: Shop) -> None:
+        shop.broken = {"one", "two"}
+        inner = [group([shop.work.s(bad), shop.work.using(queue_name="later").s(1)]) for bad in ("one", "two")]
+        run = group(inner, failure="continue").enqueue()
+        run.join(timeout=10)
+        with app.worker(queues=["later"], name="late"):
+            until(lambda: all(child.is_finished for part in run.children for child in part.children))
+            shop.broken = {"two"}
+            assert app.dead_letters.redrive([f"{run.id}/0/0"]) == 1
+            until(lambda: run.children[0].status is SUCCESSFUL)
+        assert run.children[1].status is FAILED
+        assert shop.ran("work").count([1]) == 1
+
     def test_forget_drops_all_of_it(self, app: Heeler, shop: Shop) -> None:
         run = chord([shop.double.s(1), shop.double.s(2)], shop.total.s()).enqueue()
         assert run.get(timeout=10) == 6

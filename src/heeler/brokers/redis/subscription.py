@@ -23,7 +23,6 @@ __all__ = ["RedisSubscription"]
 
 _MOST = 1000  # jobs that one script leases
 _SWEEP = 2.0  # seconds, a little more or less, after which a sleeper looks whether it still stands on the list
-_SWEEPS = 3  # in each lease at least: who has the alarm for its end may be dead as well
 _NOT_EARLY = 0.001  # seconds by which loops may ring too early: then there would be nothing yet
 _PATIENCE = 0.25  # seconds that a job which came with a wake-up waits to be fetched
 _GRACE = 0.001  # seconds that lying down again waits for the end of a job that came so, which is in more of a hurry
@@ -58,7 +57,6 @@ class RedisSubscription(Subscription):
         self._weights = [] if is_strict else [1 if share.weight is None else share.weight for share in shares]
         self._credits: list[Argument] = [0 for _ in self._weights]
         self._lease = lease
-        self._sweep = min(_SWEEP, lease / _SWEEPS)
         self._spawn = spawn
         self._address = ""
         self._bell = asyncio.Event()
@@ -97,7 +95,7 @@ class RedisSubscription(Subscription):
                 return
             while not self._bell.is_set():
                 try:
-                    async with asyncio.timeout(self._sweep * (0.75 + self._clock.random() / 2)):
+                    async with asyncio.timeout(_SWEEP * (0.75 + self._clock.random() / 2)):
                         await self._bell.wait()
                 except TimeoutError:
                     if not self._quiet and not await self._look():

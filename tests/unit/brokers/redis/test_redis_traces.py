@@ -208,26 +208,6 @@ async def test_another_worker_takes_over_the_alarm_of_one_that_vanished(
     assert job.envelope.id == "job"
 
 
-async def test_a_lease_that_runs_out_is_noticed_although_who_had_the_alarm_has_died_too(
-    private_site: Site, server: RedisServer
-) -> None:
-    lease = 0.6
-    holder, minding, staying = [await private_site.worker(lease=lease) for _ in range(3)]
-    await publish(holder.broker, make_envelope("job"))
-    await holder.take(1)
-    begin = asyncio.get_running_loop().time()
-    assert await minding.fetch() == []
-    with server.client() as client:
-        wait_until(lambda: client.hlen(f"{private_site.prefix}alarms") == 1, "nobody has the alarm")
-    waiting = asyncio.create_task(staying.take(1))
-    await asyncio.wait([waiting], timeout=0.05)
-    await minding.broker.close()
-    [again] = await waiting
-    assert again.receipt.epoch == 2
-    took = asyncio.get_running_loop().time() - begin
-    assert took < 2 * lease, "not only when an idle worker with a long lease would have looked by itself"
-
-
 async def test_what_is_due_is_fetched_in_full_although_it_is_more_than_one_call_takes(private_site: Site) -> None:
     worker = await private_site.worker()
     await publish(worker.broker, *(make_envelope(f"{n:04}", delay=0.05) for n in range(2500)))

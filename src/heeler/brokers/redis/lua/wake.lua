@@ -8,8 +8,7 @@
 --            the alarm
 --
 -- Of the sleepers of a queue one has the alarm. Whoever is told that one comes earlier sets it anew; whoever has it
--- and leaves passes it on; who was handed a job keeps it. A sleeper whose channel nobody hears is dead; if it dies with
--- the alarm, the others notice when they look, which they do several times in a lease.
+-- and leaves passes it on; who was handed a job keeps it. A sleeper whose channel nobody hears is dead.
 
 local SLEEPERS = P .. 'sleepers'
 local ALARMS = P .. 'alarms'
