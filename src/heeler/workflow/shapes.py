@@ -57,9 +57,8 @@ class Group(Composite[list[R_co]]):
 
     def _senders(self) -> Iterator[WorkflowSender]:
         if isinstance(self._members, _Stream):
-            first = self._members.peek()
-            if first is not None:
-                yield from first._senders()
+            for member in self._members.ahead():
+                yield from member._senders()
         yield from super()._senders()
 
     @property
@@ -120,14 +119,16 @@ class _Stream:
     def __repr__(self) -> str:
         return "…"
 
-    def peek(self) -> Composable[Any] | None:
-        """The first member; None if there is none. Raises InvalidWorkflow if it was drawn."""
+    def ahead(self) -> Iterator[Composable[Any]]:
+        """The members from the first one on, as many as are looked at: one, unless it is empty itself.
+
+        Raises InvalidWorkflow if they were drawn.
+        """
         self._check_unread()
-        if not self._seen:
-            for member in self._members:
-                self._seen = list(checked((member,), "group"))
-                break
-        return self._seen[0] if self._seen else None
+        yield from self._seen
+        for member in self._members:
+            self._seen += checked((member,), "group")
+            yield self._seen[-1]
 
     def draw(self) -> Iterator[Composable[Any]]:
         """Raises InvalidWorkflow the second time."""

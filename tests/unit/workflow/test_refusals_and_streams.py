@@ -73,3 +73,20 @@ def test_an_id_that_another_workflow_has_is_refused(memory_app: Heeler) -> None:
     assert chain(task.s(1), task.s()).using(id="nightly").enqueue().id == first.id
     with pytest.raises(IdConflict):
         chord(group([task.s(1)]), task.s()).using(id="nightly").enqueue()
+
+
+def test_the_app_of_a_stream_is_found_behind_members_that_are_empty(memory_app: Heeler) -> None:
+    task = memory_app.task(lambda x: x, name="behind")
+    run = group(iter([group([]), group([]), task.s(1), task.s(2)])).enqueue()
+    with memory_app.worker():
+        assert run.get(timeout=10) == [[], [], 1, 2]
+
+
+def test_a_chain_of_one_step_keeps_the_callbacks_of_the_step(memory_app: Heeler) -> None:
+    ran: list[str] = []
+    task = memory_app.task(lambda x: ran.append(x), name="noting")
+    chain(chain(task.s("a")).then(task.si("b"))).then(task.si("c")).enqueue()
+    with memory_app.worker(burst=True) as worker:
+        worker.wait(10)
+    assert ran[0] == "a"
+    assert sorted(ran) == ["a", "b", "c"]
