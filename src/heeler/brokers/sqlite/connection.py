@@ -127,16 +127,18 @@ class Connection(Gated):
         """A write transaction: committed at the end of the `with` block, rolled back if it raises."""
         return self._transaction
 
-    def write(self, name: str, parameters: Sequence[Any]) -> list[Any]:
-        """One statement that is a transaction by itself, committed when this returns; the rows that it answers.
+    def write(self, name: str, parameters: Sequence[Any]) -> bool:
+        """One statement that is a transaction by itself, committed when this returns; whether it has changed anything.
 
-        Raises sqlite3.IntegrityError where the tables do not allow it.
+        It has not where a row stands in the way that the tables allow only once.
         """
         raw = self.begin_writing()
         try:
-            return raw.execute(self.database.sql[name], parameters).fetchall()
+            before = raw.total_changes
+            raw.execute(self.database.sql[name], parameters)
+            return raw.total_changes != before
         except sqlite3.IntegrityError:
-            raise
+            return False
         except sqlite3.Error as error:
             raise translated(error, self.database.path, committing=True) from error
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
@@ -136,16 +135,11 @@ class CallerSession:
             connection = self._connection
             if connection is None:
                 connection = self._connect()
-            # One statement is the quickest, but who has to be woken is taken off the list in the same transaction.
-            row = None if self._woke else lone_row(self._database, publication)
-            if row is not None:
-                try:
-                    ((self._woke,),) = connection.write("add_lone_job", row)
-                except sqlite3.IntegrityError:
-                    pass  # the id is taken: the long way says by whom
-                else:
-                    if self._woke:
-                        self._wake_for(connection, *row[1:3])
+            # One statement is the quickest. The long way, in place of it or after it, says who has the id, and takes
+            # off the list whom it wakes.
+            if not self._woke:
+                row = lone_row(self._database, publication)
+                if row is not None and connection.write("add_lone_job", row):
                     return [PublishResult(PublishAnswer.ACCEPTED, row[0])]
             with connection.step() as step:
                 answers = publish(step, publication)
@@ -153,12 +147,6 @@ class CallerSession:
             self._woke = bool(step.woken)
             self._deliver(connection, step)
             return answers
-
-    def _wake_for(self, connection: Connection, queue: int, task: int) -> None:
-        with connection.step() as step:
-            step.work_for(queue, task)
-            _finish(step)
-        self._deliver(connection, step)
 
     def _deliver(self, connection: Connection, step: Step) -> None:
         if step.woken or step.news:

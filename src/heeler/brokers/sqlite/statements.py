@@ -15,7 +15,7 @@ Statements = dict[str, str]
 _HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _NAMESPACE = re.compile(r"(?!sqlite)[a-z0-9][a-z0-9_.:-]{0,79}", re.IGNORECASE)
 _TABLE = re.compile(r"\{ns\}_(\w+)")
-LATEST_VERSION = 5
+LATEST_VERSION = 6
 
 
 @lru_cache

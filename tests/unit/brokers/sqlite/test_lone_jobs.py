@@ -33,7 +33,7 @@ async def test_a_job_of_a_known_task_is_one_statement(tmp_path: Path) -> None:
         seen = statements(broker)
         answer = await alone(broker, envelope(id="second"))
         assert answer == PublishResult(PublishAnswer.ACCEPTED, "second")
-        assert '"heeler_lone"' in seen[0]
+        assert '"heeler_lone_awake"' in seen[0]
         assert not {"BEGIN IMMEDIATE", "COMMIT"} & set(seen)
         assert [d.envelope.id for d in await (await subscribe(broker)).fetch(9)] == ["first", "second"]
 

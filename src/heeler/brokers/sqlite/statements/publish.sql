@@ -41,10 +41,10 @@ VALUES (
 ON CONFLICT (id) DO NOTHING
 
 -- name: add_lone_job
--- Adds a job behind all others and lets it wait. Fails where its id is taken.
--- takes: id, queue, task, rank, at, envelope; returns: whether somebody sleeps on the queue
-INSERT INTO {ns}_lone (id, queue, task, rank, at, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-RETURNING EXISTS (SELECT 1 FROM {ns}_sleepers WHERE queue = ?2)
+-- Adds a job behind all others and lets it wait; does nothing where somebody sleeps on its queue. Fails where its id is
+-- taken.
+-- takes: id, queue, task, rank, at, envelope
+INSERT INTO {ns}_lone_awake (id, queue, task, rank, at, envelope) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: added_jobs
 -- Which jobs of a run of seqs are there.
