@@ -122,7 +122,8 @@ class IoSide:
         self._herald = Herald(teller, profile.id, self._clock)
         self._tally = Tally(self._clock)
         told = _told_both(self._herald.fault, on_error)
-        self._faults = Faults(label_of(profile.name), self._clock, logger, told)
+        self._label = label_of(profile.name)
+        self._faults = Faults(self._label, self._clock, logger, told)
         self._on_settled = on_settled
         self._may_fetch = may_fetch
         self._tell_state = on_state
@@ -178,9 +179,7 @@ class IoSide:
             tasks.append(fetching)
             await self._until_stop(fetching, keeping, stop)
             if not self.request.made.is_set() and (given_up := self._faults.final) is not None:
-                self._logger.warning(
-                    "%s: gives the broker up, and stops when what runs has ended", label_of(self._profile.name)
-                )
+                self._logger.warning("%s: gives the broker up, and stops when what runs has ended", self._label)
             self._enter("stopping")
             await self._shutdown.carry_out()
         finally:
@@ -255,7 +254,7 @@ class IoSide:
         )
         for level, topic, text in broker.caveats(needs):
             at = logging.INFO if level == "info" else logging.WARNING
-            self._logger.log(at, "worker %s: %s: %s", self._profile.name, topic, text)
+            self._logger.log(at, "%s: %s: %s", self._label, topic, text)
 
     async def _insist(self, where: str, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         """Try until the broker answers, or a stop is asked for. Raises what is final."""
@@ -343,7 +342,7 @@ class IoSide:
         )
         self._faults.on_recovery = self._fetcher.wake  # with `burst` it may be over now
         self._shutdown = Shutdown(
-            label_of(profile.name),
+            self._label,
             self.request,
             self._slots,
             self._fetcher,
@@ -404,7 +403,7 @@ class IoSide:
     def _beside_ended(self, living: asyncio.Task[None]) -> None:
         if not living.cancelled() and (error := living.exception()) is not None:
             self._faults.tell(error, "scheduler")
-            self._logger.error("%s: starts no schedules any more: %s", label_of(self._profile.name), error)
+            self._logger.error("%s: starts no schedules any more: %s", self._label, error)
 
     def _asked(self) -> None:
         """Somebody wants to know now what this worker does."""
@@ -422,7 +421,7 @@ class IoSide:
     def _go_quiet(self) -> None:
         if self._state != "running":
             return
-        self._logger.info("%s: told to be quiet; it finishes what it has", label_of(self._profile.name))
+        self._logger.info("%s: told to be quiet; it finishes what it has", self._label)
         self._enter("quiet")
         self._connections.io.spawn(self._shutdown.go_quiet(), name=f"heeler-quiet {self._profile.name}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from itertools import dropwhile, islice
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from heeler.brokers.memory.dead_letters import Parked
-from heeler.brokers.memory.job import Job, current_record
+from heeler.brokers.memory.job import Job, Phase, current_record
 from heeler.brokers.memory.publish import arrive
 from heeler.brokers.memory.queue import MemoryQueue
 from heeler.brokers.memory.reviving import live_again
@@ -16,6 +17,10 @@ from heeler.contracts import JobState, QueueAdmin, QueueSize
 from heeler.model import Arrival, DeadLetter, ResultRecord
 
 __all__ = ["MemoryQueueAdmin"]
+
+T = TypeVar("T")
+
+_BATCH = 500  # jobs or dead letters
 
 
 class MemoryQueueAdmin(QueueAdmin):
@@ -30,7 +35,7 @@ class MemoryQueueAdmin(QueueAdmin):
             now = state.clock.time()
             state.bring_all_back(now)
             running = Counter(job.envelope.queue for job in state.leased.values())
-            dead = Counter(parked.letter.queue for parked in state.dead.find(None, None, None, now))
+            dead = state.dead.count(now)
             names = sorted({*state.queues, *dead}) if queues is None else queues
             sizes = []
             for name in names:
@@ -70,17 +75,25 @@ class MemoryQueueAdmin(QueueAdmin):
     async def purge(self, queue: str, *, scheduled: bool = False) -> int:
         state = self._state
         with state.lock:
-            now = state.clock.time()
-            state.bring_all_back(now)
+            state.bring_all_back(state.clock.time())
             there = state.queues.get(queue)
             jobs = [] if there is None else there.waiting_jobs() + (there.timetable.jobs() if scheduled else [])
-            arrivals: list[Arrival] = []
-            for job in jobs:
-                state.withdraw(job)
-                arrivals += state.end_unrun(job, f"dropped by a purge of the queue {queue}", now)
-            arrive(state, arrivals, now)
             state.finish()
-            return len(jobs)
+        phases = (Phase.WAITING, Phase.SCHEDULED) if scheduled else (Phase.WAITING,)
+        count = 0
+        for batch in _batches(jobs):
+            with state.lock:
+                now = state.clock.time()
+                arrivals: list[Arrival] = []
+                for job in batch:
+                    if job.phase in phases:  # else somebody has taken it meanwhile
+                        state.withdraw(job)
+                        arrivals += state.end_unrun(job, f"dropped by a purge of the queue {queue}", now)
+                        count += 1
+                arrive(state, arrivals, now)
+                state.finish()
+            await asyncio.sleep(0)
+        return count
 
     async def pause(self, queue: str) -> None:
         with self._state.lock:
@@ -100,11 +113,7 @@ class MemoryQueueAdmin(QueueAdmin):
     ) -> list[DeadLetter]:
         state = self._state
         with state.lock:
-            found = [parked.letter for parked in state.dead.find(None, queue, task, state.clock.time())]
-        found.reverse()
-        if after is not None and any(letter.id == after for letter in found):
-            return list(islice(dropwhile(lambda letter: letter.id != after, found), 1, limit + 1))
-        return found[:limit]
+            return state.dead.newest(queue, task, limit, after, state.clock.time())
 
     async def dead_letter(self, id: str) -> DeadLetter | None:
         state = self._state
@@ -115,28 +124,49 @@ class MemoryQueueAdmin(QueueAdmin):
     async def redrive(
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
     ) -> int:
-        state = self._state
-        with state.lock:
-            now = state.clock.time()
-            count = sum(_redrive(state, parked, now) for parked in state.dead.find(ids, queue, task, now))
-            state.finish()
-            return count
+        return await self._each_dead(_redrive, ids, queue, task)
 
     async def purge_dead(
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
     ) -> int:
+        return await self._each_dead(_drop_dead, ids, queue, task)
+
+    async def _each_dead(
+        self,
+        change: Callable[[MemoryState, Parked, float], bool],
+        ids: Sequence[str] | None,
+        queue: str | None,
+        task: str | None,
+    ) -> int:
+        """For how many of the dead letters that are there now `change` said yes."""
         state = self._state
-        with state.lock:
-            found = list(state.dead.find(ids, queue, task, state.clock.time()))
-            for parked in found:
-                state.dead.remove(parked.letter.id)
-            return len(found)
+        if ids is None:
+            with state.lock:
+                ids = state.dead.ids()
+        count = 0
+        for batch in _batches(ids):
+            with state.lock:
+                now = state.clock.time()
+                count += sum(change(state, parked, now) for parked in state.dead.find(batch, queue, task, now))
+                state.finish()
+            await asyncio.sleep(0)
+        return count
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """What is done with the lock held in one go; between batches others have their turn."""
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
 
 
 def _redrive(state: MemoryState, parked: Parked, now: float) -> bool:
     """Whether the job went back: not if it is no envelope, or if another job has its id by now."""
     envelope = parked.letter.envelope
     return envelope is not None and live_again(state, envelope, parked.epoch, now)
+
+
+def _drop_dead(state: MemoryState, parked: Parked, _: float) -> bool:
+    state.dead.remove(parked.letter.id)
+    return True
 
 
 def _in_state(tables: MemoryState, queue: MemoryQueue, state: JobState) -> list[Job]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -41,13 +43,32 @@ class DeadLetters:
     def remove(self, id: str) -> None:
         self._by_id.pop(id, None)
 
-    def find(self, ids: Sequence[str] | None, queue: str | None, task: str | None, now: float) -> Iterator[Parked]:
-        """Those that match all that is given, oldest first."""
+    def ids(self) -> list[str]:
+        """Of all, oldest first."""
+        return list(self._by_id)
+
+    def count(self, now: float) -> Counter[str]:
+        """How many each queue has."""
         self.prune(now)
-        chosen = self._by_id.values() if ids is None else [self._by_id[key] for key in ids if key in self._by_id]
-        for parked in tuple(chosen):
-            if (queue is None or parked.letter.queue == queue) and (task is None or parked.letter.task == task):
-                yield parked
+        return Counter(parked.letter.queue for parked in self._by_id.values())
+
+    def find(self, ids: Sequence[str] | None, queue: str | None, task: str | None, now: float) -> list[Parked]:
+        """Those that match all that is given, in the order of the ids, else oldest first."""
+        self.prune(now)
+        chosen = [self._by_id[id] for id in dict.fromkeys(self._by_id if ids is None else ids) if id in self._by_id]
+        return [parked for parked in chosen if _matches(parked.letter, queue, task)]
+
+    def newest(
+        self, queue: str | None, task: str | None, limit: int, after: str | None, now: float
+    ) -> list[DeadLetter]:
+        """A page of those that match all that is given; it begins behind `after`, where that is still there."""
+        self.prune(now)
+        ids: Iterator[str] = reversed(self._by_id)
+        if after in self._by_id:
+            ids = itertools.dropwhile(lambda id: id != after, ids)
+            next(ids)
+        letters = (self._by_id[id].letter for id in ids)
+        return list(itertools.islice((letter for letter in letters if _matches(letter, queue, task)), limit))
 
     def prune(self, now: float) -> None:
         while self._by_id:
@@ -55,3 +76,7 @@ class DeadLetters:
             if self._by_id[oldest].letter.died_at + self._ttl > now:
                 return
             del self._by_id[oldest]
+
+
+def _matches(letter: DeadLetter, queue: str | None, task: str | None) -> bool:
+    return (queue is None or letter.queue == queue) and (task is None or letter.task == task)

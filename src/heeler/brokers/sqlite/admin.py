@@ -150,12 +150,14 @@ class SqliteQueueAdmin(QueueAdmin):
         queue: str | None,
         task: str | None,
     ) -> int:
-        """For how many of the dead letters `change` said yes."""
+        """For how many of the dead letters that are there now `change` said yes."""
         count = above = done = 0
+        with self._session().brisk.reading() as step:
+            (last,) = step.row("last_dead")  # one that is redriven and dies again meanwhile comes behind it
         while True:
             with self._session().step(durable=True) as step:
                 if ids is None:
-                    parked = dead_letters.oldest(step, queue, task, _BATCH, above)
+                    parked = dead_letters.oldest(step, queue, task, _BATCH, above, last)
                     is_last = len(parked) < _BATCH
                 else:
                     parked = dead_letters.with_ids(step, ids[done : done + _BATCH], queue, task)

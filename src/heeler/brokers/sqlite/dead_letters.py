@@ -53,9 +53,9 @@ def newest(step: Step, queue: str | None, task: str | None, limit: int, after: s
     return [parked.letter() for parked in map(Parked._make, rows)]
 
 
-def oldest(step: Step, queue: str | None, task: str | None, limit: int, above: int) -> list[Parked]:
-    """For going through all of them, batch by batch: those with numbers beyond `above`."""
-    rows = step.run("oldest_dead", (_oldest_kept(step), queue, task, above, limit))
+def oldest(step: Step, queue: str | None, task: str | None, limit: int, above: int, last: int) -> list[Parked]:
+    """For going through all of them, batch by batch: those with numbers beyond `above`, up to `last`."""
+    rows = step.run("oldest_dead", (_oldest_kept(step), queue, task, above, last, limit))
     return list(map(Parked._make, rows))
 
 

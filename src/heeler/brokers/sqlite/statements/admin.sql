@@ -95,12 +95,18 @@ WHERE d.died_at > ? AND d.id IN (SELECT value FROM json_each(?)) ORDER BY d.numb
 
 -- name: oldest_dead
 -- Oldest first, for working through them batch by batch.
--- takes: the time before which all are dropped, queue or NULL, task or NULL, number above which to begin, how many
+-- takes: the time before which all are dropped, queue or NULL, task or NULL, number above which to begin, last number,
+-- how many
 -- returns: number, id, queue's name, task, died_at, epoch, details, bytes
 SELECT d.number, d.id, q.name, d.task, d.died_at, d.epoch, d.details, d.bytes
 FROM {ns}_dead d JOIN {ns}_queues q ON q.number = d.queue
-WHERE d.died_at > ?1 AND (?2 IS NULL OR q.name = ?2) AND (?3 IS NULL OR d.task = ?3) AND d.number > ?4
-ORDER BY d.number LIMIT ?5
+WHERE d.died_at > ?1 AND (?2 IS NULL OR q.name = ?2) AND (?3 IS NULL OR d.task = ?3)
+    AND d.number > ?4 AND d.number <= ?5
+ORDER BY d.number LIMIT ?6
+
+-- name: last_dead
+-- returns: the number of the dead letter that was added last, 0 where there is none
+SELECT coalesce(max(number), 0) FROM {ns}_dead
 
 -- name: dead_number
 -- takes: id; returns: number
