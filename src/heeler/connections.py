@@ -72,8 +72,21 @@ def _maker(scheme: str, ours: dict[str, str], group: str) -> Callable[..., Any] 
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
     for point in _entry_points(group):
         if point.name == scheme:
-            return point.load()  # type: ignore[no-any-return]
+            return _load(point)
     return None
+
+
+def _load(point: EntryPoint) -> Callable[..., Any]:
+    try:
+        loaded = point.load()
+    except Exception as error:  # whatever its module raises
+        why = f"cannot be loaded: {type(error).__name__}: {error}"
+    else:
+        if callable(loaded):
+            return loaded  # type: ignore[no-any-return]
+        why = f"is of type {type(loaded).__name__}, and must be a function that makes one of a URL"
+    package = f" of the package {point.dist.name}" if point.dist is not None else ""
+    raise ConfigurationError(f"{point.name}://: the entry point {point.value}{package} {why}")
 
 
 def _unknown_scheme(what: str, scheme: str, known: Iterable[str]) -> ConfigurationError:
@@ -135,6 +148,11 @@ class Connections:
         elif isinstance(given, str):
             url = BrokerUrl.parse(given)
             made = _broker_maker(url.scheme)(url, io=self.io, clock=self.clock, namespace=self.namespace)
+            if not isinstance(made, (Broker, PlainBroker)):
+                raise ConfigurationError(
+                    f"{url.scheme}://: its entry point made a {type(made).__name__}, and must make a Broker or a "
+                    f"PlainBroker (heeler.contracts)"
+                )
         else:
             raise ConfigurationError(f"broker must be a URL or a Broker, got {type(given).__name__}")
         self._plain = made if isinstance(made, PlainBroker) else None

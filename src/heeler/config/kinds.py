@@ -197,7 +197,7 @@ def object_paths() -> Kind:
 def codec() -> Kind:
     """The name of a codec that comes with Heeler, or the import path of another one."""
     return Kind(
-        "msgpack, json, or an import path like shop.codecs:Pickled",
+        "msgpack, json, or an import path like shop.codecs:ZippedJson",
         lambda given: given if given in ("msgpack", "json") else _load(given),
     )
 

@@ -238,7 +238,7 @@ def test_a_variable_that_is_nearly_a_setting_is_an_error_and_others_are_not_ours
             "nowhere_to_be_found:x",
             "module:name, got 'nowhere_to_be_found:x' (ModuleNotFoundError: No module",
         ),
-        ("codec", "yaml", "msgpack, json, or an import path like shop.codecs:Pickled, got 'yaml'"),
+        ("codec", "yaml", "msgpack, json, or an import path like shop.codecs:ZippedJson, got 'yaml'"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_named_with_its_place(
