@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, generate_latest
 
 from heeler import Heeler, Retry, TaskContext
 from heeler.errors import BrokerUnavailable
@@ -128,6 +128,18 @@ def test_a_worker_with_a_health_port_counts_without_being_told_to():
             text = read(worker)
     assert 'heeler_jobs_enqueued_total{queue="default",task="uncounted before"} 1.0\n' in text
     assert 'heeler_jobs_started_total{queue="default",task="uncounted before"} 1.0\n' in text
+
+
+def test_what_is_enqueued_right_after_a_worker_was_started_is_counted(monkeypatch: pytest.MonkeyPatch):
+    with Heeler("memory://") as app:
+        add = app.task(name="right-after")(lambda: None)
+        worker = app.worker(health_port=0)
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: None)  # it has not come to anything yet
+        worker.start()
+        monkeypatch.undo()
+        app.workers.clear()  # so that nobody waits for its end
+        add.enqueue()
+        assert value(REGISTRY, "heeler_jobs_enqueued_total", queue="default", task="right-after") == 1
 
 
 def test_apps_may_share_a_registry(registry: CollectorRegistry):
