@@ -26,7 +26,9 @@ def completed(shell: Shell, kind: str, line: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
 def test_commands_and_names_of_the_app_are_completed(shell: Shell, kind: str) -> None:
-    assert completed(shell, kind, "heeler wor") == {"worker", "workers"}
+    assert completed(shell, kind, "heeler wor") == {"worker", "workers", "workflow"}
+    assert completed(shell, kind, "heeler workflow ") == {"show"}
+    assert completed(shell, kind, "heeler workflow show x --w") == {"--watch"}
     assert completed(shell, kind, "heeler enqueue shop.r") == {"shop.resize"}
     assert completed(shell, kind, "heeler enqueue res") == {"resize"}
     assert completed(shell, kind, "heeler queues pause ") == {"default", "images"}

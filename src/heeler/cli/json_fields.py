@@ -12,12 +12,14 @@ from heeler.model import DeadLetter, ErrorRecord, Event, Retry, TaskStatus, Work
 from heeler.schedules import Schedule
 from heeler.task import Task
 from heeler.task_result import TaskResult
+from heeler.workflow_outline import Outline
 from heeler.workflow_result import WorkflowResult
 
 __all__ = [
     "dead_letter_fields",
     "error_fields",
     "event_fields",
+    "outline_fields",
     "queue_fields",
     "result_fields",
     "schedule_fields",
@@ -74,6 +76,29 @@ def workflow_fields(run: WorkflowResult[Any]) -> dict[str, Any]:
         "total": run.progress.total,
         "enqueued_at": run.enqueued_at,
     }
+
+
+def outline_fields(one: Outline) -> dict[str, Any]:
+    """A workflow or a part of one, with its parts in it; what there is nothing to say of is left out."""
+    fields: dict[str, Any] = {"id": one.id, "name": one.name, "kind": one.kind, "state": one.state}
+    if one.kind == "job":
+        fields |= {"task": one.task} if one.task else {}
+        fields["attempts"] = one.attempts
+    fields |= {"done": one.done, "total": one.total}
+    for name in ("started_at", "finished_at", "next_at"):
+        moment = getattr(one, name)
+        fields[name] = None if moment is None else _moment(moment)
+    for name in ("role", "fraction", "message", "error", "after", "counts", "left_out"):
+        if value := getattr(one, name):
+            fields[name] = value
+    if one.after:
+        fields["when"] = one.when
+    if one.failure != "fail_fast":
+        fields["failure"] = one.failure
+    for name in ("parts", "callbacks"):
+        if inner := getattr(one, name):
+            fields[name] = [outline_fields(part) for part in inner]
+    return fields
 
 
 def queue_fields(size: QueueSize) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from heeler.cli.tasks import tasks
 from heeler.cli.top import top
 from heeler.cli.worker import worker
 from heeler.cli.workers import workers
+from heeler.cli.workflow import workflow
 
 __all__ = ["cli", "run"]
 
@@ -51,6 +52,7 @@ cli.command()(top)
 cli.add_typer(jobs, name="jobs")
 cli.add_typer(queues, name="queues")
 cli.add_typer(dead, name="dead")
+cli.add_typer(workflow, name="workflow")
 cli.add_typer(schedules, name="schedules")
 cli.command()(scheduler)
 cli.command()(config)
