@@ -3,13 +3,11 @@
 import argparse
 from statistics import median
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks import stages
+from benchmarks import rabbitmq, stages
 from benchmarks.measure import in_process, machine, medians
 from benchmarks.redis_costs import FIGURES
 from benchmarks.redis_server import private_redis, round_trip, slowed
+from benchmarks.tables import console, table
 
 MEMORY = "memory://"
 SQLITE = "sqlite:///{dir}/jobs.db"
@@ -17,15 +15,6 @@ REDIS = "{redis}"
 SQLITE_NORMAL = "sqlite:///{dir}/jobs.db?synchronous=normal"
 BROKERS = {"memory": MEMORY, "SQLite": SQLITE, "SQLite, synchronous=normal": SQLITE_NORMAL, "Redis": REDIS}
 SERVED = {"SQLite": SQLITE, "Redis": REDIS}  # brokers that processes share
-
-console = Console(width=110)
-
-
-def table(title: str, *columns: str) -> Table:
-    made = Table(title=title, title_justify="left", header_style="bold")
-    for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number == 0 else "right")
-    return made
 
 
 def drain(runs: int) -> None:
@@ -151,14 +140,6 @@ def by_stage(runs: int) -> None:
     console.print(shown)
 
 
-def workflows(runs: int) -> None:
-    shown = table("A chord of 10,000 no-op members beside a plain drain, in turns", "broker", "plain", "chord", "share")
-    for name, url in (("memory", MEMORY), *SERVED.items()):
-        got = in_process("chord_beside_drain", url, members=10_000, rounds=min(runs, 5))
-        shown.add_row(name, f"{got['plain/s']:,.0f}/s", f"{got['chord/s']:,.0f}/s", f"{got['share']:.0%}")
-    console.print(shown)
-
-
 def schedules(runs: int) -> None:
     runs = min(runs, 3)
     shown = table(
@@ -198,20 +179,26 @@ SECTIONS = {
     "costs": costs,
     "stages": by_stage,
     "schedules": schedules,
-    "workflows": workflows,
     "backlog": backlog,
     "memory": memory,
+    "rabbitmq": rabbitmq.jobs,
+    "rabbitmq-raw": rabbitmq.distance,
 }
+DELAYS = "rabbitmq-delays"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, DELAYS, []], help="default: all")
     parser.add_argument("--runs", type=int, default=5, help="runs of each case; the median is printed")
+    parser.add_argument("--delayed", type=int, default=rabbitmq.DELAYED, help=f"messages of {DELAYS}")
     asked = parser.parse_args()
     console.print(machine(), style="dim")
-    for name in asked.sections or SECTIONS:
-        SECTIONS[name](asked.runs)
+    for name in asked.sections or [*SECTIONS, DELAYS]:
+        if name == DELAYS:
+            rabbitmq.delays(asked.delayed)
+        else:
+            SECTIONS[name](asked.runs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
-"""The cases, each run in a process of its own: `python -m benchmarks.cases NAME OPTIONS` prints figures as JSON."""
+"""The cases, each run in a process of its own: `python -m benchmarks.cases NAME OPTIONS` prints figures as JSON.
+
+Those of other modules are called `module:name`.
+"""
 
 import asyncio
+import importlib
 import itertools
 import json
 import os
@@ -20,7 +24,6 @@ from benchmarks.measure import percentile
 from benchmarks.redis_costs import redis_commands, redis_costs  # noqa: F401 - the second is a case like those below
 from benchmarks.schedules import due_at_once, lateness, run_after  # noqa: F401 - cases like those below
 from benchmarks.stages import by_stage  # noqa: F401 - a case like those below
-from benchmarks.workflows import chord_beside_drain  # noqa: F401 - a case like those below
 
 
 def drain(kind: str, jobs: int, backlog: int = 0, scheduled: int = 0) -> dict[str, float]:
@@ -255,7 +258,9 @@ def memory_of_a_long_drain(jobs: int) -> dict[str, float]:
 def main() -> None:
     case, options = sys.argv[1], json.loads(sys.argv[2])
     sys.path.insert(0, str(Path(__file__).parent.parent))
-    figures = globals()[case](**options)
+    module, _, name = case.rpartition(":")
+    found = getattr(importlib.import_module(f"benchmarks.{module}"), name) if module else globals()[name]
+    figures = found(**options)
     sys.stdout.write(json.dumps(figures) + "\n")
 
 

@@ -32,16 +32,18 @@ def machine() -> str:
     )
 
 
-def in_process(case: str, url: str, **options: Any) -> dict[str, float]:
-    """Run `benchmarks.cases:<case>` in a fresh interpreter.
+def in_process(case: str, url: str, results: str = "", **options: Any) -> dict[str, float]:
+    """Run `benchmarks.cases:<case>` in a fresh interpreter; `results` is the store, where it is not the broker's own.
 
-    `{dir}` in the URL is an empty temporary folder, `{redis}` a fresh private server.
+    `{dir}` in the URL is an empty temporary folder, `{redis}` in either a fresh private server.
     """
-    if "{redis}" in url:
+    if "{redis}" in url + results:
         with private_redis() as server:
-            return in_process(case, url.replace("{redis}", server), **options)
+            return in_process(case, url.replace("{redis}", server), results.replace("{redis}", server), **options)
     with tempfile.TemporaryDirectory(prefix="heeler-bench-") as folder:
         env = os.environ | {"HEELER_URL": url.format(dir=folder), "PYTHONPATH": str(Path(__file__).parent.parent)}
+        if results:
+            env["HEELER_RESULTS"] = results
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.cases", case, json.dumps(options)],
             env=env,
