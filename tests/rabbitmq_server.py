@@ -15,12 +15,23 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from services import free_port
 
-__all__ = ["RabbitmqServer", "close_private_rabbitmq", "rabbitmq_binary", "rabbitmq_server", "rabbitmq_url"]
+if TYPE_CHECKING:
+    from heeler.brokers.rabbitmq.broker import RabbitmqBroker
+
+__all__ = [
+    "RabbitmqServer",
+    "close_private_rabbitmq",
+    "rabbitmq_binary",
+    "rabbitmq_server",
+    "rabbitmq_url",
+    "remove_all",
+]
 
 _PATIENCE = 60.0
 _BINARIES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")  # the first one does not change the user
@@ -138,6 +149,23 @@ def rabbitmq_server() -> RabbitmqServer:
 def rabbitmq_url() -> str:
     """The URL of a server for tests that only need one."""
     return os.environ.get("RABBITMQ_URL") or rabbitmq_server().url
+
+
+async def remove_all(broker: RabbitmqBroker) -> None:
+    """Delete the queues and exchanges of the broker's namespace."""
+    from pika import spec  # not everybody who imports this file needs them
+
+    from heeler.brokers.rabbitmq.delays import PLACES, all_stops
+
+    topology = broker._topology
+    names = [topology.on_server(queue) for queue in topology.known] + [topology.dead_queue]
+    names += [topology.delays.queue(stop) for stop in all_stops()]
+    channel = await (await broker._link.connection()).channel()
+    await channel.call_all([spec.Queue.Delete(queue=name) for name in names])
+    exchanges = [topology.exchange, topology.delays.due, topology.delays.astray]
+    exchanges += [f"{broker.namespace}.delay.{place}" for place in range(PLACES)]
+    await channel.call_all([spec.Exchange.Delete(exchange=name) for name in exchanges])
+    await channel.close()
 
 
 def close_private_rabbitmq() -> None:

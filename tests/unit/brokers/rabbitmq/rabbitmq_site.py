@@ -7,17 +7,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pika import spec
-
 from heeler.brokers.rabbitmq import from_url
 from heeler.brokers.rabbitmq.broker import RabbitmqBroker
-from heeler.brokers.rabbitmq.delays import PLACES, all_stops
 from heeler.clock import SystemClock, new_id
 from heeler.contracts import Outgoing, PlainDelivery, PlainSubscription, Queue
 from heeler.io_thread import IoThread
 from heeler.model import Envelope
 from heeler.url import BrokerUrl
-from rabbitmq_server import rabbitmq_url
+from rabbitmq_server import rabbitmq_url, remove_all
+
+__all__ = ["PATIENCE", "envelope", "fetch", "make", "opened", "remove_all", "send", "take"]
 
 PATIENCE = 20.0
 
@@ -47,19 +46,6 @@ async def opened(
         if namespace is None:
             await remove_all(broker)
         await broker.close()
-
-
-async def remove_all(broker: RabbitmqBroker) -> None:
-    """Delete the queues and exchanges of the broker's namespace."""
-    topology = broker._topology
-    names = [topology.on_server(queue) for queue in topology.known] + [topology.dead_queue]
-    names += [topology.delays.queue(stop) for stop in all_stops()]
-    channel = await (await broker._link.connection()).channel()
-    await channel.call_all([spec.Queue.Delete(queue=name) for name in names])
-    exchanges = [topology.exchange, topology.delays.due, topology.delays.astray]
-    exchanges += [f"{broker.namespace}.delay.{place}" for place in range(PLACES)]
-    await channel.call_all([spec.Exchange.Delete(exchange=name) for name in exchanges])
-    await channel.close()
 
 
 async def send(broker: RabbitmqBroker, *envelopes: Envelope, delay: float = 0.0) -> list[str]:
