@@ -13,12 +13,9 @@ from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
     Literal,
     ParamSpec,
-    Protocol,
     Self,
-    TypedDict,
     TypeVar,
     Unpack,
     overload,
@@ -32,7 +29,6 @@ from heeler.config import UNSET, Config, Unset
 from heeler.connections import Connections
 from heeler.contracts import (
     Broker,
-    Executor,
     Middleware,
     OrderedStore,
     PlainBroker,
@@ -47,15 +43,25 @@ from heeler.event_teller import EventTeller
 from heeler.hooks import Hooks
 from heeler.job_list import JobList
 from heeler.middleware import hooks_called
-from heeler.model import Reports, Retry, TaskStatus, WorkerPresence, seconds_of
+from heeler.model import Retry, TaskStatus, WorkerPresence
 from heeler.producer import Producer
 from heeler.registry import TaskRegistry
 from heeler.result_listener import ResultListener
+from heeler.setting_checks import (
+    callable_of,
+    check_callable,
+    check_name,
+    check_options,
+    is_whole,
+    list_of,
+    queue_of,
+    seconds,
+)
 from heeler.task import CoroutineTask, FunctionTask, Task
 from heeler.task_context import TaskContext
+from heeler.task_decorators import CALLBACKS, ContextTaskDecorator, IdTaskDecorator, TaskDecorator, TaskKeywords
 from heeler.task_result import ResultSource, TaskResult
 from heeler.task_spec import (
-    ExecutorName,
     MomentOrDelay,
     TaskHome,
     TaskOptions,
@@ -64,7 +70,6 @@ from heeler.task_spec import (
     default_name,
     describe_function,
     importable_module,
-    moment_or_delay,
     registering_module,
 )
 from heeler.types import TypeRegistry
@@ -85,61 +90,6 @@ R = TypeVar("R")
 AnyStartable = TypeVar("AnyStartable", bound="Startable | Task[Any, Any]")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 Duration = float | timedelta
-
-
-class TaskKeywords(TypedDict, total=False):
-    """The options of `Heeler.task`; durations are seconds or a timedelta."""
-
-    name: str
-    queue_name: str
-    priority: int
-    retry: Retry
-    timeout: Duration
-    soft_timeout: Duration
-    expires: MomentOrDelay
-    executor: ExecutorName | Executor
-    concurrency: int
-    ignore_result: bool
-    result_ttl: Duration
-    max_crashes: int
-    reports: Reports
-    codec: Any
-    id_maker: Callable[[], str]
-    on_processing: Callable[..., Any]
-    on_success: Callable[..., Any]
-    on_retry: Callable[..., Any]
-    on_failure: Callable[..., Any]
-
-
-class TaskDecorator(Protocol):
-    """What `@app.task(…)` applies to a function."""
-
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
-
-
-class ContextTaskDecorator(Protocol):
-    """The same for `takes_context=True`: the first parameter is not the caller's to give."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]], /
-    ) -> CoroutineTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[TaskContext, P], R], /) -> FunctionTask[P, R]: ...
-
-
-class IdTaskDecorator(Protocol):
-    """The same for `id_as_first_arg=True`."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[str, P], Coroutine[Any, Any, R]], /
-    ) -> CoroutineTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[str, P], R], /) -> FunctionTask[P, R]: ...
 
 
 class Heeler:
@@ -184,17 +134,17 @@ class Heeler:
         self.clock: Clock = clock or SystemClock()
         self.default_queue: str = choose("default_queue", default_queue)
         self.namespace: str = choose("namespace", namespace)
-        self.lease = _seconds(choose("lease", lease), "Heeler: lease")
+        self.lease = seconds(choose("lease", lease), "Heeler: lease")
         if self.lease <= 0:
             raise ConfigurationError("Heeler: lease must be more than 0 seconds")
-        _check_name(self.namespace, "Heeler: namespace")
-        _check_name(self.default_queue, "Heeler: default_queue")
-        self.imports: tuple[str, ...] = _listed("imports", choose("imports", imports))
+        check_name(self.namespace, "Heeler: namespace")
+        check_name(self.default_queue, "Heeler: default_queue")
+        self.imports: tuple[str, ...] = list_of("imports", choose("imports", imports))
         self.types = TypeRegistry()
         self.tasks = TaskRegistry()
         self.workers: dict[str, Worker] = {}
-        self.middleware: tuple[Any, ...] = _listed("middleware", choose("middleware", middleware))
-        self._queues = tuple(_queue(queue) for queue in _listed("queues", choose("declared_queues", queues)))
+        self.middleware: tuple[Any, ...] = list_of("middleware", choose("middleware", middleware))
+        self._queues = tuple(queue_of(queue) for queue in list_of("queues", choose("declared_queues", queues)))
         self._defaults = TaskOptions()
         self._defaults = self._options(
             "Heeler",
@@ -237,7 +187,7 @@ class Heeler:
             codecs=self._codecs,
             wire=self._formats[NativeFormat.name],
             middleware=self.middleware,
-            id_maker=_called(choose("id_maker", id_maker), "Heeler: id_maker"),
+            id_maker=callable_of(choose("id_maker", id_maker), "Heeler: id_maker"),
             teller=self._teller,
         )
         self.eager = self.connections.scheme == "eager"
@@ -304,13 +254,13 @@ class Heeler:
         name = asked.pop("name", None)
         if name is None:
             name = default_name(function)
-        _check_name(name, "task: name")
+        check_name(name, "task: name")
         codec = asked.pop("codec", None)
         id_maker = asked.pop("id_maker", None)
-        callbacks = {hook: asked.pop(hook, None) for hook in _CALLBACKS}
+        callbacks = {hook: asked.pop(hook, None) for hook in CALLBACKS}
         for option, called in {"id_maker": id_maker, **callbacks}.items():
             if called is not None:
-                _check_callable(called, f"task {name!r}: {option}")
+                check_callable(called, f"task {name!r}: {option}")
         spec = describe_function(
             function,
             name,
@@ -335,14 +285,14 @@ class Heeler:
         fields = TaskOptions.__struct_fields__
         unknown = asked.keys() - set(fields)
         if unknown:
-            known = ", ".join(sorted({*fields, *_CALLBACKS, "name", "codec", "id_maker"}))
+            known = ", ".join(sorted({*fields, *CALLBACKS, "name", "codec", "id_maker"}))
             raise ConfigurationError(f"{whose}: unknown option {', '.join(sorted(unknown))}; known are {known}")
         values: dict[str, Any] = {field: getattr(self._defaults, field) for field in fields}
         for option, value in asked.items():
             if option == "result_ttl" or (option in ("timeout", "soft_timeout") and value is not None):
-                value = _seconds(value, f"{whose}: {option}")
+                value = seconds(value, f"{whose}: {option}")
             values[option] = value
-        _check_options(whose, values)
+        check_options(whose, values)
         return TaskOptions(**values)
 
     def declare(self, name: str, stub: Callable[P, R] | None = None, **options: Any) -> Task[P, R]:
@@ -351,12 +301,12 @@ class Heeler:
         Without a stub the arguments are sent as they are and checked by the worker. `options` are those of `task`
         that the producer applies. Raises ConfigurationError for an unknown or wrong option.
         """
-        _check_name(name, "declare: name")
+        check_name(name, "declare: name")
         asked = dict(options)
         codec = asked.pop("codec", None)
         id_maker = asked.pop("id_maker", None)
         if id_maker is not None:
-            _check_callable(id_maker, f"task {name!r}: id_maker")
+            check_callable(id_maker, f"task {name!r}: id_maker")
         task_options = self._options(f"task {name!r}", asked)
         chosen = self._codec if codec is None else self._codecs.add(codec)
         if stub is None:
@@ -545,10 +495,10 @@ class Heeler:
         if name in self.workers:
             raise ConfigurationError(f"this app has a worker named {name!r} already; names of workers are unique")
         at_once = config.choose("concurrency", concurrency)
-        if not _is_whole(at_once) or at_once < 1:
+        if not is_whole(at_once) or at_once < 1:
             raise ConfigurationError(f"worker {name!r}: concurrency must be 1 or more, got {at_once!r}")
         per_child = config.choose("max_jobs_per_child", max_jobs_per_child)
-        if per_child is not None and (not _is_whole(per_child) or per_child < 1):
+        if per_child is not None and (not is_whole(per_child) or per_child < 1):
             raise ConfigurationError(
                 f"worker {name!r}: max_jobs_per_child must be 1 or more, or None, got {per_child!r}"
             )
@@ -561,7 +511,7 @@ class Heeler:
             tasks=self.tasks if named is None else self._named_tasks(named),
             queues=self._shares(config.choose("queues", _given(queues))),
             concurrency=at_once,
-            grace=_seconds(config.choose("grace", grace), f"worker {name!r}: grace"),
+            grace=seconds(config.choose("grace", grace), f"worker {name!r}: grace"),
             logger=self.logger,
             burst=is_burst,
             max_jobs_per_child=per_child,
@@ -569,7 +519,7 @@ class Heeler:
                 port=config.choose("health_port", health_port),
                 host=config.choose("health_host", health_host),
                 file=config.choose("health_file", health_file),
-                patience=_seconds(
+                patience=seconds(
                     config.choose("health_patience", health_patience), f"worker {name!r}: health_patience"
                 ),
             ),
@@ -678,7 +628,7 @@ class Heeler:
     def _shares(self, queues: Sequence[str | Queue] | Mapping[str, int] | None) -> list[QueueShare]:
         if isinstance(queues, Mapping) and queues:
             for name, weight in queues.items():
-                if not _is_whole(weight) or weight < 1:
+                if not is_whole(weight) or weight < 1:
                     raise ConfigurationError(f"worker: the weight of queue {name!r} must be 1 or more, got {weight!r}")
             return [QueueShare(name, weight) for name, weight in queues.items()]
         if queues is None:
@@ -687,7 +637,7 @@ class Heeler:
             raise ConfigurationError(f"worker: queues takes a list, for example [{queues!r}]")
         if not queues:
             raise ConfigurationError("worker: queues is empty, so it could take nothing; leave it out for all queues")
-        declared = [_queue(queue) for queue in queues]
+        declared = [queue_of(queue) for queue in queues]
         self.connections.declare(declared)
         return [QueueShare(queue.name, queue.weight) for queue in declared]
 
@@ -792,79 +742,6 @@ class Heeler:
         await self.aclose()
 
 
-_CALLBACKS = ("on_processing", "on_success", "on_retry", "on_failure")
-
-
 def _given(argument: object) -> object:
     """An argument of which None means that it was not given."""
     return UNSET if argument is None else argument
-
-
-def _check_options(whose: str, values: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for an option that makes no sense, naming whose it is and what would."""
-
-    def refuse(option: str, wanted: str) -> None:
-        raise ConfigurationError(f"{whose}: {option} must be {wanted}, got {values[option]!r}")
-
-    _check_name(values["queue_name"], f"{whose}: queue_name")
-    if not _is_whole(values["priority"]) or not -100 <= values["priority"] <= 100:
-        refuse("priority", "a whole number from -100 to 100")
-    if not isinstance(values["retry"], Retry):
-        refuse("retry", "a Retry")
-    if values["timeout"] is not None and values["timeout"] <= 0:
-        refuse("timeout", "more than 0 seconds")
-    if values["soft_timeout"] is not None and values["soft_timeout"] <= 0:
-        refuse("soft_timeout", "more than 0 seconds")
-    if values["executor"] not in ("thread", "process") and not isinstance(values["executor"], Executor):
-        refuse("executor", '"thread", "process" or an Executor')
-    if values["concurrency"] is not None and (not _is_whole(values["concurrency"]) or values["concurrency"] < 1):
-        refuse("concurrency", "1 or more, or None")
-    if not _is_whole(values["max_crashes"]) or values["max_crashes"] < 0:
-        refuse("max_crashes", "0 or more")
-    if values["reports"] not in ("final", "all"):
-        refuse("reports", '"final" or "all"')
-    if values["expires"] is not None:
-        try:
-            moment_or_delay(values["expires"], f"{whose}: expires")
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(str(error)) from error
-
-
-def _queue(queue: str | Queue) -> Queue:
-    if isinstance(queue, Queue):
-        return queue
-    _check_name(queue, "queues: a queue")
-    return Queue(queue)
-
-
-def _check_name(value: object, what: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{what} must be a name, got {value!r}")
-
-
-def _listed(option: str, values: Any) -> tuple[Any, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ConfigurationError(f"Heeler: {option} takes a list, for example [{values!r}]")
-    return tuple(values)
-
-
-def _called(value: Any, what: str) -> Callable[[], str]:
-    _check_callable(value, what)
-    return value  # type: ignore[no-any-return]
-
-
-def _check_callable(value: object, what: str) -> None:
-    if not callable(value):
-        raise ConfigurationError(f"{what} must be callable, got {value!r}")
-
-
-def _seconds(duration: Duration, what: str) -> float:
-    """A duration of a setting in seconds; what is wrong with it is a ConfigurationError."""
-    try:
-        return seconds_of(duration, what)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(str(error)) from None
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -76,7 +76,7 @@ class Startables:
         cannot be started again and again.
         """
         if isinstance(what, Signature):
-            return Packed(_encode(_Packed(_TASK, _encode(self._producer.template(*what.call)))), 1, what._shown)
+            return Packed(_encode(_Packed(_TASK, _encode(self._producer.sealer.template(*what.call)))), 1, what._shown)
         if isinstance(what, (Composite, Workflow)):
             template = what.template(WorkflowSender(self._producer), MOST_JOBS)
             content = _encode(_Packed(_WORKFLOW, _encode(template)))
@@ -105,7 +105,7 @@ class Startables:
         With `held_back` there is one envelope at most, which starts it when it is published. Raises ValueError for
         bytes that cannot be read here, and what a middleware raises.
         """
-        if self._producer.asks_middleware:  # user's code, which must not hold up the I/O thread
+        if self._producer.sealer.asks_middleware:  # user's code, which must not hold up the I/O thread
             return await asyncio.to_thread(self._start, content, id, headers, ends_at, held_back)
         return self._start(content, id, headers, ends_at, held_back)
 
@@ -123,7 +123,7 @@ class Startables:
         raise ValueError(f"this Heeler cannot start a {read.kind}; upgrade it")
 
     def _start_task(self, template: Envelope, id: str, headers: dict[str, str], ends_at: tuple[Member, ...]) -> Start:
-        result, envelope = self._producer.prepare_like(template, id, headers)
+        result, envelope = self._producer.sealer.prepare_like(template, id, headers)
         if envelope is None:
             return Start(result)
         if ends_at:
@@ -136,7 +136,7 @@ class Startables:
         rendered = render(
             template,
             id,
-            lambda job, job_id: self._producer.prepare_member_like(job, job_id, headers),
+            lambda job, job_id: self._producer.sealer.prepare_member_like(job, job_id, headers),
             self._producer.connections.clock.time(),
             ends_at=ends_at,
             held_back=held_back,

@@ -158,7 +158,7 @@ class WorkflowSender:
         return PreparedWorkflow(sending.result(), publications)
 
     def _id(self, options: WorkflowOptions) -> tuple[str, bool]:
-        return (options.id, True) if options.id is not None else self.producer.new_id()
+        return (options.id, True) if options.id is not None else self.producer.sealer.new_id()
 
     async def _there(self, sketch: Sketch, id: str, options: WorkflowOptions) -> WorkflowResult[Any] | None:
         """The workflow that has this id already, if all of it was sent."""
@@ -189,7 +189,7 @@ class _Sending:
 
     def __init__(self, sender: WorkflowSender, sketch: Sketch, id: str, options: WorkflowOptions) -> None:
         self._producer = sender.producer
-        self._prepare = sender.producer.prepare_member
+        self._prepare = sender.producer.sealer.prepare_member
         self._connections = sender._connections
         self._sketch = sketch
         self._id = id
@@ -249,7 +249,7 @@ class _Sending:
         """The envelope of a call that travels."""
         leaf: Leaf = call.leaf
         args = leaf.args if first is None else (Gap(first), *leaf.args)
-        envelope, gaps = self._producer.prepare_member(leaf.spec, args, leaf.kwargs, leaf.ask, path)
+        envelope, gaps = self._producer.sealer.prepare_member(leaf.spec, args, leaf.kwargs, leaf.ask, path)
         inputs = tuple(Input(way, gap.source) for way, gap in gaps)
         return msgspec.structs.replace(envelope, place=encode_place(Place(inputs))) if inputs else envelope
 
@@ -384,7 +384,7 @@ class _Sending:
         """The workflow's own latch, as it is published first, and again while it is unfinished, and closed."""
         if isinstance(planned, PlannedLatch):
             latch = self._latch(planned, total, data)
-            return msgspec.structs.replace(latch, reply_to=self._producer.address)
+            return msgspec.structs.replace(latch, reply_to=self._producer.sealer.address)
         return Latch(id=self._id, rule=LatchRule.ALL_OK, total=total, data=data)
 
     def _whole(self, shape: Shape) -> Record:
@@ -407,7 +407,7 @@ class _Template(_Sending):
 
     def __init__(self, sender: WorkflowSender, sketch: Sketch, options: WorkflowOptions, most: int) -> None:
         super().__init__(sender, sketch, MARK, options)
-        self._prepare = sender.producer.member_template
+        self._prepare = sender.producer.sealer.member_template
         self._at = 0.0
         self._most = most
 

@@ -414,4 +414,4 @@ def test_jobs_after_the_first_wait_carry_the_inbox(app, add):
     with pytest.raises(ResultTimeout):
         add.enqueue(2).get(timeout=0.01)
 
-    assert add.enqueue(3)._record.envelope.reply_to == app._producer._listener.address is not None
+    assert add.enqueue(3)._record.envelope.reply_to == app._producer.sealer.address is not None

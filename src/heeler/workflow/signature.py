@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from heeler.dag.sketch import Call, Sketch
 from heeler.errors import InvalidWorkflow
 from heeler.overrides import NO_OVERRIDES, Overrides, with_options
-from heeler.producer import Prepared, Producer
+from heeler.producer import Producer
+from heeler.sealer import Prepared
 from heeler.task_result import TaskResult
 from heeler.task_spec import TaskSpec
 from heeler.workflow.nodes import Node, nodes_in, with_gaps
@@ -78,7 +79,7 @@ class Signature(Composable[R_co]):
 
     def prepare(self) -> Prepared:
         """The handle, and the sealed envelope that somebody else publishes."""
-        return self._producer.prepare(*self.call)
+        return self._producer.sealer.prepare(*self.call)
 
     def enqueue(self) -> TaskResult[R_co]:
         """Send it now. Raises what `Task.enqueue` raises."""

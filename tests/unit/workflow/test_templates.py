@@ -70,7 +70,7 @@ def test_it_is_what_would_have_been_sent(memory_app: Heeler, shop: Shop, monkeyp
         template = part.template(sender, MOST_JOBS)
         assert template == part.template(sender, MOST_JOBS), "the same workflow, the same template"
         kept = msgspec.msgpack.decode(msgspec.msgpack.encode(template), type=Template)
-        rendered = render(kept, "run", lambda job, id: producer.prepare_member_like(job, id, {}), 1000.0)
+        rendered = render(kept, "run", lambda job, id: producer.sealer.prepare_member_like(job, id, {}), 1000.0)
         sent = part.using(id="run").prepare()
         [publication] = sent.publications
         assert [_plain(one) for one in rendered.envelopes] == [_plain(one) for one in publication.envelopes]
@@ -85,7 +85,9 @@ def test_one_that_is_held_back_has_one_envelope_that_starts_it(memory_app: Heele
     producer = memory_app._producer
     members = group([shop.double.s(n) for n in range(250)])
     template = members.template(WorkflowSender(producer), MOST_JOBS)
-    rendered = render(template, "run", lambda job, id: producer.prepare_member_like(job, id, {}), 1.0, held_back=True)
+    rendered = render(
+        template, "run", lambda job, id: producer.sealer.prepare_member_like(job, id, {}), 1.0, held_back=True
+    )
     [first] = rendered.envelopes
     assert first.task == RELAY_TASK
     chained = [latch for latch in rendered.latches if latch.id.startswith("run:start")]
@@ -96,7 +98,9 @@ def test_its_last_relays_tell_who_waits_for_its_end(memory_app: Heeler, shop: Sh
     producer = memory_app._producer
     template = chain(shop.double.s(1), shop.double.s()).template(WorkflowSender(producer), MOST_JOBS)
     told = Member("others", 0)
-    rendered = render(template, "run", lambda job, id: producer.prepare_member_like(job, id, {}), 1.0, ends_at=(told,))
+    rendered = render(
+        template, "run", lambda job, id: producer.sealer.prepare_member_like(job, id, {}), 1.0, ends_at=(told,)
+    )
     [root] = [latch for latch in rendered.latches if latch.id == "run"]
     for relay in (root.envelope, root.on_break):
         assert relay is not None

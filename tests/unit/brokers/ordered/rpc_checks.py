@@ -76,7 +76,7 @@ class RpcChecks:
                 work.enqueue(number)
             work.enqueue(99).get(timeout=10)
         gc.collect()
-        assert len(app._producer._listener._handles) <= 1
+        assert len(app._producer.sealer._listener._handles) <= 1
 
     def test_reports_come_as_they_happen(self, app: Heeler) -> None:
         def begin(context: TaskContext, path: str) -> str:
