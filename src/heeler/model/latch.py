@@ -122,14 +122,16 @@ def judge(rule: LatchRule, total: int | None, ok: int, not_ok: int) -> LatchStat
 
 def arrivals_of(envelope: Envelope, kind: ArrivalKind) -> tuple[Arrival, ...]:
     """What the latches of a job are told when it ends like this, or is revived."""
+    if kind is ArrivalKind.OK:  # the usual end, and there are jobs by the thousand that end so
+        return tuple(
+            [Arrival(member.latch, member.number, kind, envelope.id) for member in envelope.ends_at if member.tells_ok]
+        )
     return tuple(
-        Arrival(member.latch, member.number, told, envelope.id)
+        Arrival(
+            member.latch,
+            member.number,
+            ArrivalKind.OK if member.tolerant and kind is not ArrivalKind.REVIVED else kind,
+            envelope.id,
+        )
         for member in envelope.ends_at
-        if (told := _told(member, kind)) is not None
     )
-
-
-def _told(member: Member, kind: ArrivalKind) -> ArrivalKind | None:
-    if kind is ArrivalKind.OK:
-        return kind if member.tells_ok else None
-    return ArrivalKind.OK if member.tolerant and kind is not ArrivalKind.REVIVED else kind

@@ -84,7 +84,9 @@ class PlacedRuns:
                 places.append((run, place))
         known = await self._completer.read_ahead(place for _, place in places)
         for run, place in places:
-            if any(item.source.kind == "all" for item in place.inputs):
+            if not place.inputs:
+                sorted_.ready.append(run)
+            elif any(item.source.kind == "all" for item in place.inputs):
                 sorted_.slow.append((run, place))
             else:
                 await self._complete(run, place, known, self._completer, sorted_)

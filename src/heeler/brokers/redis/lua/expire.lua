@@ -6,8 +6,8 @@
 
 local seconds = take_number()
 for _, id in ipairs(take_list()) do
-  local value = stored(id)
-  if value and letter_of(value) ~= 'L' then
+  local beginning = call('GETRANGE', job_key(id), 0, FROM - 1) -- all that tells how it stands, however large it is
+  if #beginning == FROM and letter_of(beginning) ~= 'L' and not is_over(beginning) then
     if seconds <= 0 then
       call('UNLINK', job_key(id))
     else

@@ -6,12 +6,24 @@
 --          if it has expired (or ''), and what else is known of it, framed (or '')
 
 local ids, address = take_list(), take()
+local keys, values = {}, {}
+for n, id in ipairs(ids) do
+  keys[n] = job_key(id)
+end
+in_parts(keys, function(...)
+  for _, value in ipairs(call('MGET', ...)) do
+    values[#values + 1] = value
+  end
+end)
 local answers = {}
-for _, id in ipairs(ids) do
+for n, id in ipairs(ids) do
   if address ~= '' then
     watch(id, address)
   end
-  local value = stored(id)
+  local value = values[n]
+  if value and is_over(value) then
+    value = nil
+  end
   local next_at, phase, more = '', '', ''
   if value and letter_of(value) == 'L' then
     local queue, state = head_of_stored(value)[2], state_of(id)

@@ -97,14 +97,18 @@ local function settle_one(queue, at)
   end
 end
 
+local COUNTED = tostring(TICK)
+
 -- Read where deliveries of a group have arrived, all in one go at each latch; those that were not ended have not.
 local function arrive_together(refused)
   for _ = 1, take_number() do
-    local id, numbers, ticks = take(), {}, 0
-    for _ = 1, take_number() do
-      local at, member = take_number(), take_number()
-      if not (refused and refused[at]) then
-        if member == TICK then
+    local id, count = take(), take_number()
+    local first, numbers, ticks = read_so_far + 1, {}, 0
+    read_so_far = read_so_far + 2 * count
+    for at = first, read_so_far, 2 do
+      local member = ARGV[at + 1]
+      if not (refused and refused[tonumber(ARGV[at])]) then
+        if member == COUNTED then
           ticks = ticks + 1
         else
           numbers[#numbers + 1] = member
