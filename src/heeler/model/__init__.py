@@ -24,6 +24,7 @@ from heeler.model.latch import (
     LatchRecord,
     LatchRule,
     LatchState,
+    all_ok,
     arrivals_of,
     judge,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "StartedRun",
     "TaskStatus",
     "WorkerPresence",
+    "all_ok",
     "arrivals_of",
     "cancelled_record",
     "class_path",

@@ -10,10 +10,11 @@ until one of its members lives again.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
-from heeler.model.envelope import Envelope, Member
+from heeler.model.envelope import Envelope
 
 __all__ = [
     "TICK",
@@ -23,6 +24,7 @@ __all__ = [
     "LatchRecord",
     "LatchRule",
     "LatchState",
+    "all_ok",
     "arrivals_of",
     "judge",
 ]
@@ -135,3 +137,8 @@ def arrivals_of(envelope: Envelope, kind: ArrivalKind) -> tuple[Arrival, ...]:
         )
         for member in envelope.ends_at
     )
+
+
+def all_ok(arrivals: Sequence[Arrival]) -> bool:
+    """Whether the order in which these are told, among others like them, means nothing."""
+    return not [True for arrival in arrivals if arrival.kind is not ArrivalKind.OK]

@@ -8,7 +8,7 @@ from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.options import RedisOptions
 from heeler.brokers.redis.publishing import Places, publication_arguments, why_too_large
 from heeler.brokers.redis.stored import LETTERS, encode, encode_record
-from heeler.model import Action, Arrival, ArrivalKind, SettleAnswer, Settlement, SettleResult
+from heeler.model import Action, Arrival, SettleAnswer, Settlement, SettleResult, all_ok
 
 __all__ = ["Settling", "ending_arguments"]
 
@@ -30,11 +30,11 @@ class _Ends:
 
     def arrive(self, arrivals: Sequence[Arrival]) -> None:
         """The delivery that was added last arrives there."""
-        number = len(self.numbers)
+        number, known = len(self.numbers), self.arrivals
         for arrival in arrivals:
-            at_latch = self.arrivals.get(arrival.latch)
+            at_latch = known.get(arrival.latch)
             if at_latch is None:
-                at_latch = self.arrivals[arrival.latch] = []
+                at_latch = known[arrival.latch] = []
             at_latch += (number, arrival.member)
 
 
@@ -64,7 +64,7 @@ class Settling:
                     self._add_plain(number, settlement)
                     continue
                 is_plain = False
-                if all(arrival.kind is ArrivalKind.OK for arrival in arrivals):
+                if all_ok(arrivals):
                     self._add_plain(number, settlement).arrive(arrivals)
                     continue
             is_plain = False

@@ -20,7 +20,17 @@ from heeler.model import (
     guard_refused,
 )
 
-__all__ = ["add", "arrive", "find_answers", "forget_job", "keep_answers", "let_go", "lone_row", "publish"]
+__all__ = [
+    "add",
+    "arrive",
+    "arrive_well",
+    "find_answers",
+    "forget_job",
+    "keep_answers",
+    "let_go",
+    "lone_row",
+    "publish",
+]
 
 _ACCEPTED = PublishAnswer.ACCEPTED
 _CALLS_KEPT = 120.0  # seconds
@@ -65,6 +75,15 @@ def arrive(step: Step, arrivals: Iterable[Arrival]) -> None:
     """Tell latches who has ended, and publish what they let go."""
     for arrival in arrivals:
         let_go(step, latches.arrive(step, arrival))
+
+
+def arrive_well(step: Step, arrivals: Iterable[Arrival]) -> None:
+    """The same for arrivals that are all OK, in one go at each latch."""
+    members: dict[str, list[int]] = {}
+    for arrival in arrivals:
+        members.setdefault(arrival.latch, []).append(arrival.member)
+    for latch, some in members.items():
+        let_go(step, latches.arrive_well(step, latch, some))
 
 
 def let_go(step: Step, freed: Sequence[Envelope]) -> None:

@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from heeler.brokers.sqlite import latches
 from heeler.brokers.sqlite.endings import bury, end_unrun, forget_old, is_kept
 from heeler.brokers.sqlite.leases import Held, held_leases
-from heeler.brokers.sqlite.publishing import add, arrive, find_answers, keep_answers
+from heeler.brokers.sqlite.publishing import add, arrive, arrive_well, find_answers, keep_answers
 from heeler.brokers.sqlite.step import Step
 from heeler.brokers.sqlite.stored import decode_settle_answers, encode, encode_record
-from heeler.model import Action, CallId, Delivery, Publication, SettleAnswer, Settlement, SettleResult, TaskStatus
+from heeler.model import (
+    Action,
+    Arrival,
+    CallId,
+    Delivery,
+    Publication,
+    SettleAnswer,
+    Settlement,
+    SettleResult,
+    TaskStatus,
+    all_ok,
+)
 
 __all__ = ["settle"]
 
@@ -34,11 +45,15 @@ def settle(step: Step, settlements: Sequence[Settlement], call: CallId | None) -
 
 
 class _Ends:
-    """Ends of jobs that are alike for all, so that a few statements do for any number of them."""
+    """Ends of jobs that are alike for all, so that a few statements do for any number of them.
 
-    __slots__ = ("dropped", "leased", "records", "with_history")
+    So are their arrivals where all end well: in which order they do means nothing.
+    """
+
+    __slots__ = ("arrivals", "dropped", "leased", "records", "with_history")
 
     def __init__(self) -> None:
+        self.arrivals: list[Arrival] = []
         self.leased: list[tuple[int]] = []
         self.records: list[tuple[int, bytes | None, float]] = []
         self.dropped: list[tuple[int]] = []
@@ -54,6 +69,8 @@ class _Ends:
             step.run_many("drop_record", self.dropped)
         if self.with_history:
             step.run_many("drop_history", self.with_history)
+        if self.arrivals:
+            arrive_well(step, self.arrivals)
 
 
 def _settle_all(step: Step, settlements: Sequence[Settlement]) -> list[SettleResult]:
@@ -80,7 +97,10 @@ def _settle_all(step: Step, settlements: Sequence[Settlement]) -> list[SettleRes
         action = settlement.action
         if action is Action.ACK or action is Action.DEAD_LETTER:
             _add_end(step, ends, settlement, lease)
-        if action is not Action.ACK or settlement.follow_ups is not None or settlement.arrivals:
+        arrivals = settlement.arrivals
+        if action is Action.ACK and settlement.follow_ups is None and all_ok(arrivals):
+            ends.arrivals += arrivals
+        else:
             # What follows may concern the jobs before it in this batch: they have ended by then.
             ends.write(step)
             ends = _Ends()

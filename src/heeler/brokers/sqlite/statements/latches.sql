@@ -35,6 +35,14 @@ SELECT kind FROM {ns}_arrivals WHERE latch = ? AND member = ?
 -- takes: latch, member, kind
 INSERT OR REPLACE INTO {ns}_arrivals (latch, member, kind) VALUES (?, ?, ?)
 
+-- name: some_arrivals
+-- takes: latch, members as JSON; returns: member, kind
+SELECT member, kind FROM {ns}_arrivals WHERE latch = ? AND member IN (SELECT value FROM json_each(?))
+
+-- name: write_arrivals
+-- takes: latch, kind, members as JSON
+INSERT OR REPLACE INTO {ns}_arrivals (latch, member, kind) SELECT ?1, value, ?2 FROM json_each(?3)
+
 -- name: drop_arrival
 -- takes: latch, member
 DELETE FROM {ns}_arrivals WHERE latch = ? AND member = ?
