@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from heeler.clock import SystemClock, new_id
 from heeler.errors import ConfigurationError
@@ -22,6 +22,7 @@ from heeler.workflow import Signature
 __all__ = ["CoroutineTask", "FunctionTask", "Task"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 
 
@@ -95,8 +96,12 @@ class Task(Generic[P, R]):
         given = {name: value for name, value in locals().items() if name != "self" and value is not None}
         return type(self)(self.spec, self._producer, with_options(self._ask, given))
 
-    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
-        """This task with arguments, not yet sent."""
+    @overload
+    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature[R]: ...
+    @overload
+    def s(self: Task[Concatenate[Any, Q], R], /, *args: Q.args, **kwargs: Q.kwargs) -> Signature[R]: ...
+    def s(self, /, *args: Any, **kwargs: Any) -> Signature[R]:
+        """This task with arguments, not yet sent; in a workflow without the first, which is what comes before it."""
         return Signature(self.spec, self._producer, args, kwargs, self._ask)
 
     def si(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:

@@ -187,7 +187,7 @@ class Workflow(Growing[Any]):
         """What somebody else keeps to start it again and again; see `chain(…).template`."""
         return self._snapshot().template(sender, most)
 
-    def __or__(self, other: Composable[Any]) -> Chain[Any]:
+    def __or__(self, other: Composable[R]) -> Chain[R]:
         return chain_of((self, other)) if isinstance(other, Composable) else NotImplemented
 
     @property

@@ -29,6 +29,7 @@ __all__ = [
     "merged",
 ]
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 DEEPEST = 50
@@ -77,7 +78,7 @@ class Composable(ABC, Generic[R_co]):
     def _nodes(self) -> Iterator[Any]:
         """The nodes for whose results arguments in it stand, as far as that can be seen before it is sent."""
 
-    def __or__(self, other: Composable[Any]) -> Chain[Any]:
+    def __or__(self, other: Composable[R]) -> Chain[R]:
         if not isinstance(other, Composable):
             return NotImplemented
         return chain_of((self, other))

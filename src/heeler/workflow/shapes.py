@@ -19,6 +19,21 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
+_Any = Composable[Any]
+
+
+@overload
+def chain(one: Composable[R], /) -> Chain[R]: ...
+@overload
+def chain(one: _Any, last: Composable[R], /) -> Chain[R]: ...
+@overload
+def chain(one: _Any, two: _Any, last: Composable[R], /) -> Chain[R]: ...
+@overload
+def chain(one: _Any, two: _Any, three: _Any, last: Composable[R], /) -> Chain[R]: ...
+@overload
+def chain(one: _Any, two: _Any, three: _Any, four: _Any, last: Composable[R], /) -> Chain[R]: ...
+@overload
+def chain(*steps: Composable[Any]) -> Chain[Any]: ...
 def chain(*steps: Composable[Any]) -> Chain[Any]:
     """Steps one after the other: `chain(fetch.s(url), parse.s(), store.s("db"))`, or `fetch.s(url) | parse.s()`.
 

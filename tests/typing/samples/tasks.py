@@ -65,7 +65,8 @@ async def check() -> None:
     resize.enqueue()  # error
     await resize.aenqueue("cat.png", "wide")  # error
     await fetch.aenqueue(b"url")  # error
-    resize.s(1)  # error
+    resize.s(b"cat.png")  # error
+    resize.s("cat.png", "wide")  # error
     resize.using(priority=5).enqueue(1)  # error
     resize.using(prioriti=5)  # error
     report.enqueue("monday")  # error
