@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -161,6 +162,12 @@ class Site:
     def enqueue_to(self, queue: str, task: str) -> TaskResult[object]:
         """The same, on a queue of that name."""
         result = self.app.declare(f"fault_jobs.{task}").using(queue_name=queue).enqueue()
+        self._writer.write("enqueued", result.id)
+        return result
+
+    def enqueue_later(self, task: str, delay: float) -> TaskResult[object]:
+        """The same, to be run after so many seconds."""
+        result = self.app.declare(f"fault_jobs.{task}").using(run_after=timedelta(seconds=delay)).enqueue()
         self._writer.write("enqueued", result.id)
         return result
 

@@ -14,6 +14,8 @@ from rabbitmq_server import RabbitmqServer
 from services import wait_until
 
 BACK_WITHIN = 4.0  # seconds from the server's return until work goes on, on a busy machine
+DELAYS = (3.0, 9.3)  # seconds: one that is due while the server is away, and one that is due after
+HANDED_OVER = 0.1  # seconds from the server's answer to the note of it
 CUTS = 60 if "FAULT_LONG" in os.environ else 6  # one each second
 
 
@@ -23,15 +25,18 @@ def test_a_server_that_goes_and_returns_under_load_loses_nothing_that_was_acknow
 ):
     site = rabbitmq_site
     workers = site.running_workers(2)
+    delayed = {delay: site.enqueue_later("survive", delay).id for delay in DELAYS}
     with SteadyProducer(site) as producer:
         site.wait_for_more()
         rabbitmq_server.stop() if how == "stopped" else rabbitmq_server.kill()
         rabbitmq_server.start()
         gap = site.time_of_one_job()
         site.wait_for_more()
-    site.wait_until_accepted(producer.acknowledged, timeout=30)
+    site.wait_until_accepted([*producer.acknowledged, *delayed.values()], timeout=30)
 
     account = site.account()
+    for delay, job in delayed.items():
+        assert site.ledger.of("started", job)[0].at - site.ledger.of("enqueued", job)[0].at > delay - HANDED_OVER
     print(f"work went on {gap:.2f} s after the server was back; {producer.refused} calls were refused")
     assert gap < BACK_WITHIN
     assert (account.missing, account.twice) == ([], [])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from site_of_faults import Site
 
+from heeler import chord
+
 STEPS = ["begin", "apply", "publish", "acknowledge", "clear"]
 STEPS_OF_A_DEAD_LETTER = ["apply", "put", "acknowledge", "clear"]
 STEPS_OF_A_PRODUCER = ["reserve", "publish", "clear"]
@@ -45,6 +47,33 @@ def test_workers_that_die_at_each_step_of_a_dead_letter(rabbitmq_site: Site):
     assert sorted(letter.id for letter in letters) == sorted(jobs.values())
     assert {letter.queue: letter.id for letter in letters} == jobs
     assert {letter.reason for letter in letters} == {"Rejected: not wanted"}
+
+
+def test_workers_that_die_at_the_steps_of_a_workflow(rabbitmq_site: Site):
+    site = rabbitmq_site
+    work = site.app.declare("fault_jobs.work")
+    moments = ["apply-before", "apply-after", "publish-before", "publish-after", "clear-before"]
+    flows = []
+    for at in moments:
+        there = work.using(queue_name=at)
+        flow = chord([there.s(), there.s()], there.si()).then(there.si()).catch(there.si())
+        flows.append(flow.using(id=at).enqueue())
+    jobs = [f"{flow.id}/{place}" for flow in flows for place in ("0/0", "0/1", "1", "t0")]
+    site.note_enqueued(jobs)
+    doomed = [site.worker("--queues", at, FAULT_DIE_AT=at) for at in moments]
+    for worker in doomed:
+        assert worker.wait(60) == -9
+
+    site.worker("--queues", ",".join(["default", *moments]))
+    for flow in flows:
+        flow.join(timeout=30)
+    site.wait_until_accepted(jobs, timeout=30)
+
+    account = site.account()
+    assert (account.accepted, account.missing, account.twice) == (len(jobs), [], [])
+    assert all(len(site.ledger.of("accepted", job)) == 1 for job in jobs)
+    ran_again = {job for job in jobs if len(site.ledger.of("started", job)) > 1}
+    assert ran_again == {"apply-before/0/0", "apply-before/0/1"}
 
 
 def test_producers_that_die_at_each_step_leave_either_nothing_or_a_job_that_runs(rabbitmq_site: Site):

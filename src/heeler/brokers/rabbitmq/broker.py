@@ -110,9 +110,13 @@ class RabbitmqBroker(PlainBroker):
     # Publishing
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[str]:
-        """As long as there is time, it is repeated on the next connection when one is lost meanwhile."""
+        """As long as there is time, it is repeated on the next connection when one is lost meanwhile.
+
+        Where an exchange was deleted, all is declared again, once.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + self.options.publish_timeout
+        is_declared_again = False
         while True:
             try:
                 await self._link.connection(until)
@@ -120,6 +124,11 @@ class RabbitmqBroker(PlainBroker):
             except Lost:
                 if loop.time() >= until:
                     raise
+            except Missing:
+                if is_declared_again:
+                    raise
+                self._topology.forget_all()
+                is_declared_again = True
 
     async def _publish(self, messages: Sequence[Outgoing], until: float) -> list[str]:
         answers = await self._prepare(messages)
@@ -246,8 +255,14 @@ class RabbitmqBroker(PlainBroker):
         await self.acknowledge([held])
 
     async def _put_off(self, held: Held, envelope: Envelope, delay: float) -> None:
-        await self._topology.ensure_delays([held.queue])
-        await self._publisher.send([self._parcel(Outgoing(envelope, delay), direct=True)])
+        parcel = self._parcel(Outgoing(envelope, delay), direct=True)
+        try:
+            await self._topology.ensure_delays([held.queue])
+            await self._publisher.send([parcel])
+        except Missing:  # its exchange was deleted
+            self._topology.forget_all()
+            await self._topology.ensure_delays([held.queue])
+            await self._publisher.send([parcel])
         await self.acknowledge([held])
 
     async def take(self, queue: str, limit: int) -> list[PlainDelivery]:

@@ -17,6 +17,7 @@ from pika import spec
 
 from heeler.brokers.rabbitmq import frames
 from heeler.brokers.rabbitmq.connection import Channel, Message
+from heeler.brokers.rabbitmq.faults import Missing
 from heeler.brokers.rabbitmq.link import Link
 from heeler.brokers.rabbitmq.messages import CONTENT_TYPE, NoEnvelope, decoded, encode, encoded
 from heeler.brokers.rabbitmq.publisher import Parcel, Publisher
@@ -91,18 +92,18 @@ class RabbitmqDeadLetters(DeadLetterBox):
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[tuple[Channel, list[Message]]]:
         """All letters, in this process's hands until the end of the block."""
-        await self._topology.ensure_dead_letters()
         async with self._turn:
+            await self._topology.ensure_dead_letters()
             connection = await self._link.connection()
             channel = await self._locked()
             try:
-                messages: list[Message] = []
-                get = spec.Basic.Get(queue=self._topology.dead_queue)
-                while True:
-                    answers = await channel.call_all([get] * (_ASKED_AT_ONCE if messages else 1))
-                    messages += [answer for answer in answers if isinstance(answer, Message)]
-                    if not isinstance(answers[-1], Message):
-                        break
+                try:
+                    messages = await self._all_on(channel)
+                except Missing:  # the queue was deleted
+                    self._topology.forget_dead_letters()
+                    await self._topology.ensure_dead_letters()
+                    channel = await self._locked()
+                    messages = await self._all_on(channel)
                 yield channel, messages
                 if messages:  # back in order, before the lock is free
                     channel.send(frames.return_of_all(channel.number))
@@ -110,6 +111,15 @@ class RabbitmqDeadLetters(DeadLetterBox):
             finally:
                 if connection.lost is None:
                     await channel.close()
+
+    async def _all_on(self, channel: Channel) -> list[Message]:
+        messages: list[Message] = []
+        get = spec.Basic.Get(queue=self._topology.dead_queue)
+        while True:
+            answers = await channel.call_all([get] * (_ASKED_AT_ONCE if messages else 1))
+            messages += [answer for answer in answers if isinstance(answer, Message)]
+            if not isinstance(answers[-1], Message):
+                return messages
 
     async def _locked(self) -> Channel:
         """A channel of the one who may read."""

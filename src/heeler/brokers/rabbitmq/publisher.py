@@ -12,7 +12,7 @@ from pika import spec
 
 from heeler.brokers.rabbitmq import frames
 from heeler.brokers.rabbitmq.connection import Channel, Connection
-from heeler.brokers.rabbitmq.faults import Lost
+from heeler.brokers.rabbitmq.faults import Lost, Missing
 from heeler.brokers.rabbitmq.link import Link
 from heeler.errors import BrokerUnavailable, HeelerError
 
@@ -226,7 +226,9 @@ class Publisher:
         self._channel = None
         for batch in batches:
             if not batch.done.done():
-                batch.done.set_exception(error)
+                # An exchange that is missing is no fault of those that need none.
+                is_concerned = not isinstance(error, Missing) or any([parcel.exchange for parcel in batch.parcels])
+                batch.done.set_exception(error if is_concerned else Lost(str(error), outcome_unknown=True))
 
 
 def _look_at(done: asyncio.Future[None]) -> None:

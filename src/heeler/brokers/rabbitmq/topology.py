@@ -194,8 +194,12 @@ class Topology:
     def forget_dead_letters(self) -> None:
         self._done.discard("x dead")
 
-    def _forget(self, _: HeelerError) -> None:
+    def forget_all(self) -> None:
+        """Something is not there any more: declare all again when it is next needed."""
         self._done.clear()
+
+    def _forget(self, _: HeelerError) -> None:
+        self.forget_all()
         self._channel = None
 
     def _methods_for(self, queue: Queue) -> list[Any]:

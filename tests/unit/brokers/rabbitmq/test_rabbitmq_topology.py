@@ -197,6 +197,32 @@ async def test_a_queue_that_exists_with_other_arguments_is_an_error_that_names_b
             await other.subscribe([QueueShare("q")], 30.0, "w")
 
 
+@pytest.mark.parametrize("options", ["&exchange=test-{id}&exchange_type=topic", "&routing_key=some.key", ""])
+async def test_exchanges_and_queues_that_others_have_deleted_are_made_again(options: str) -> None:
+    options = f"&queue_type=classic{options.format(id=new_id())}"
+    queues = (Queue("q", binding_keys=("some.*",)),)
+    async with opened(options, queues=queues) as broker, channel_of(broker) as channel:
+        topology = broker._topology
+        subscription = await broker.subscribe([QueueShare("q")], 30.0, "w")
+        for delay in (0.0, 0.01):
+            assert await send(broker, envelope(), delay=delay) == [""]
+        assert await broker.dead_letters.find() == []
+        await take(subscription, 2)
+        await channel.call(spec.Queue.Delete(queue=topology.dead_queue))
+        for exchange in (topology.exchange, topology.delays.entry(0.01)):
+            await channel.call(spec.Exchange.Delete(exchange=exchange))
+            for delay in (0.0, 0.01):
+                assert await send(broker, envelope(), delay=delay) == [""]
+            await take(subscription, 2)
+        assert await broker.dead_letters.find() == []
+
+
+async def test_an_exchange_of_others_that_is_not_there_is_an_error_that_names_it() -> None:
+    async with opened("&passive=1&exchange=nobody-has-it") as broker:
+        with pytest.raises(ConfigurationError, match="no exchange 'nobody-has-it'.*declare it"):
+            await send(broker, envelope(routing_key="a"), envelope())
+
+
 async def test_foreign_programs_see_the_headers_and_that_the_message_is_persistent() -> None:
     async with opened() as broker, channel_of(broker) as channel:
         await send(broker, envelope(headers={"tenant": "7"}))
