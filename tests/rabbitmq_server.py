@@ -117,8 +117,8 @@ class RabbitmqServer:
     def kill(self) -> None:
         """End it as a loss of power would.
 
-        First the names of its quorum queues are written down, as they are after three minutes: RabbitMQ 3 starts a
-        younger queue anew after a death, without its messages and without a leader.
+        First the names of its quorum queues are written down, as they are by themselves when they have not changed for
+        half a second: a server alone starts a younger queue anew after its death, without its messages.
         """
         self.control("eval", "[dets:sync(Table) || Table <- dets:all()].")
         self.stop(signal.SIGKILL)

@@ -8,6 +8,10 @@ from heeler.contracts import Needs
 
 __all__ = ["caveats", "findings"]
 
+_NEW_QUEUES = (
+    "a server alone that is killed within the second in which a quorum queue was first declared starts that queue "
+    "empty; declare queues before jobs matter (a worker's start does), or run three servers"
+)
 _TWO_PRIORITIES = (4, 0)  # from here on quorum queues know them
 
 
@@ -19,6 +23,8 @@ def findings(connection: Connection, options: RabbitmqOptions) -> list[tuple[str
         _durability(options),
         ("info", "heartbeat", f"{connection.heartbeat} s" if connection.heartbeat else "none"),
     ]
+    if options.queue_type == "quorum":
+        found.append(("info", "new queues", _NEW_QUEUES))
     if connection.blocked is not None:
         found.append(("problem", "alarm", f"publishers are made to wait: {connection.blocked}; free memory or disk"))
     if not options.tls and not connection.shown.startswith(("localhost", "127.", "::1")):
@@ -59,7 +65,7 @@ def _priorities(version: tuple[int, ...], options: RabbitmqOptions) -> str:
 
 
 def _consumer_timeout(limit: float, needs: Needs) -> list[tuple[str, str, str]]:
-    minutes = f"{limit / 60:g} minutes"
+    allowed = f"{limit / 60:g} minutes" if limit >= 60 else f"{limit:g} s"
     longer = sorted(name for name, timeout in needs.timeouts.items() if timeout is not None and timeout >= limit)
     endless = sorted(name for name, timeout in needs.timeouts.items() if timeout is None)
     found = []
@@ -68,7 +74,7 @@ def _consumer_timeout(limit: float, needs: Needs) -> list[tuple[str, str, str]]:
             (
                 "warning",
                 "consumer_timeout",
-                f"{_some(longer)} may run longer than the {minutes} for which the server lets a worker hold a message: "
+                f"{_some(longer)} may run longer than the {allowed} for which the server lets a worker hold a message: "
                 f"then it closes the worker's channel and sends all that it holds once more; set consumer_timeout in "
                 f"rabbitmq.conf above the longest timeout, and say so in the URL (?consumer_timeout=2h)",
             )
@@ -78,7 +84,7 @@ def _consumer_timeout(limit: float, needs: Needs) -> list[tuple[str, str, str]]:
             (
                 "info",
                 "consumer_timeout",
-                f"{_some(endless)} without a timeout: a run of more than {minutes} costs its worker the channel, "
+                f"{_some(endless)} without a timeout: a run of more than {allowed} costs its worker the channel, "
                 f"unless consumer_timeout in rabbitmq.conf is longer (then say so in the URL: ?consumer_timeout=2h)",
             )
         )

@@ -227,7 +227,7 @@ class Publisher:
         for batch in batches:
             if not batch.done.done():
                 # An exchange that is missing is no fault of those that need none.
-                is_concerned = not isinstance(error, Missing) or any([parcel.exchange for parcel in batch.parcels])
+                is_concerned = not isinstance(error, Missing) or any(parcel.exchange for parcel in batch.parcels)
                 batch.done.set_exception(error if is_concerned else Lost(str(error), outcome_unknown=True))
 
 

@@ -219,7 +219,7 @@ async def test_exchanges_and_queues_that_others_have_deleted_are_made_again(opti
 
 async def test_an_exchange_of_others_that_is_not_there_is_an_error_that_names_it() -> None:
     async with opened("&passive=1&exchange=nobody-has-it") as broker:
-        with pytest.raises(ConfigurationError, match="no exchange 'nobody-has-it'.*declare it"):
+        with pytest.raises(ConfigurationError, match=r"no exchange 'nobody-has-it'.*declare it"):
             await send(broker, envelope(routing_key="a"), envelope())
 
 
