@@ -7,12 +7,9 @@ import asyncio
 import importlib
 import inspect
 import json
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from typing import Any
 from redis import Redis
 
 from benchmarks.compare.jobs import BROKER, RESULTS
+from benchmarks.compare.processes import cpu_seconds, held, percentile
 
 BULK = 1000  # jobs in one bulk call
 FIRST = 300  # jobs of the first, smallest drain
@@ -98,17 +96,17 @@ class Client:
 
     async def _drain_once(self, job: str, count: int, pids: list[int]) -> dict[str, float]:
         before = self._sent_before_empty()
-        with _held(pids):
+        with held(pids):
             for begin in range(0, count, BULK):
                 await self._call(self._system.enqueue_in_bulk, job, min(BULK, count - begin))
-            cpu, server_cpu = _cpu_seconds(pids), self._server_cpu()
+            cpu, server_cpu = cpu_seconds(pids), self._server_cpu()
             begin_at = time.perf_counter()
         self._wait_for_the_end(before + count)
         seconds = time.perf_counter() - begin_at
         return {
             "jobs/s": count / seconds,
             "jobs": count,
-            "worker CPU µs/job": (_cpu_seconds(pids) - cpu) / count * 1e6,
+            "worker CPU µs/job": (cpu_seconds(pids) - cpu) / count * 1e6,
             "server CPU µs/job": (self._server_cpu() - server_cpu) / count * 1e6,
             "server CPU %": (self._server_cpu() - server_cpu) / seconds * 100,
         }
@@ -140,10 +138,10 @@ class Client:
                 results.append((time.time() - begin) * 1e3)
                 starts.append((started_at - begin) * 1e3)
         return {
-            "start p50 ms": _percentile(starts, 0.5),
-            "start p99 ms": _percentile(starts, 0.99),
-            "result p50 ms": _percentile(results, 0.5),
-            "result p99 ms": _percentile(results, 0.99),
+            "start p50 ms": percentile(starts, 0.5),
+            "start p99 ms": percentile(starts, 0.99),
+            "result p50 ms": percentile(results, 0.5),
+            "result p99 ms": percentile(results, 0.99),
         }
 
     async def idle(self, seconds: float, pids: list[int]) -> dict[str, float]:
@@ -180,25 +178,6 @@ class Client:
         self._results.close()
 
 
-@contextmanager
-def _held(pids: list[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
-def _cpu_seconds(pids: list[int]) -> float:
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def _exact_cpu_seconds(pids: list[int]) -> float:
     """To the nanosecond, but without the threads that have ended."""
     threads = (thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir())
@@ -209,11 +188,6 @@ def _memory(pid: int) -> float:
     """KiB, what is shared with other processes counted by its share."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith("Pss:")))
-
-
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 async def _main() -> None:

@@ -85,39 +85,43 @@ class System:
         }
 
     def _client(self, cases: list[Any]) -> list[dict[str, Any]]:
-        command = [self._python, "-m", "benchmarks.compare.client", self.name, json.dumps(cases)]
-        with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                command, env=self._surroundings, cwd=folder, capture_output=True, text=True, check=False, timeout=600
-            )
-        if done.returncode:
-            raise RuntimeError(f"{self.name}: {cases} failed:\n{done.stderr}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return ask_client(self._python, "benchmarks.compare.client", self.name, cases, self._surroundings)
 
-    @contextlib.contextmanager
-    def _workers(self, kind: str) -> Iterator[Callable[[], list[int]]]:
-        """Workers of this kind; yields a function that lists all processes of theirs."""
-        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
-            started = [
-                psutil.Popen(command, env=self._surroundings, cwd=folder, stdout=log, stderr=log)
-                for command in self.about["worker commands"][kind]
-            ]
+    def _workers(self, kind: str) -> contextlib.AbstractContextManager[Callable[[], list[int]]]:
+        return workers(self.about["worker commands"][kind], self._surroundings)
 
-            def family() -> list[int]:
-                return [process.pid for parent in started for process in (parent, *parent.children(recursive=True))]
 
-            try:
-                yield family
-            except RuntimeError as error:
-                log.seek(0)
-                error.add_note(f"its workers said:\n{log.read().decode(errors='replace')[-4000:]}")
-                raise
-            finally:
-                everybody = [process for parent in started for process in (*parent.children(recursive=True), parent)]
-                for parent in started:
-                    parent.terminate()
-                _, left = psutil.wait_procs(everybody, timeout=5)
-                for process in left:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
-                psutil.wait_procs(left, timeout=5)
+@contextlib.contextmanager
+def workers(commands: list[list[str]], surroundings: dict[str, str]) -> Iterator[Callable[[], list[int]]]:
+    """Worker processes; yields a function that lists all of them and their children."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+        started = [psutil.Popen(command, env=surroundings, cwd=folder, stdout=log, stderr=log) for command in commands]
+
+        def family() -> list[int]:
+            return [process.pid for parent in started for process in (parent, *parent.children(recursive=True))]
+
+        try:
+            yield family
+        except RuntimeError as error:
+            log.seek(0)
+            error.add_note(f"its workers said:\n{log.read().decode(errors='replace')[-4000:]}")
+            raise
+        finally:
+            everybody = [process for parent in started for process in (*parent.children(recursive=True), parent)]
+            for parent in started:
+                parent.terminate()
+            _, left = psutil.wait_procs(everybody, timeout=5)
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=5)
+
+
+def ask_client(python: str, module: str, system: str, cases: list[Any], env: dict[str, str]) -> list[dict[str, Any]]:
+    """Have the client of a system walk through these cases; the figures of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-m", module, system, json.dumps(cases)]
+        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"{system}: {cases} failed:\n{done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines()]

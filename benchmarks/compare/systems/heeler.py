@@ -2,7 +2,7 @@
 as they come, but 100 jobs at once instead of 20. Always crash-safe."""
 
 # /// script
-# dependencies = [".[redis,fast]"]
+# dependencies = [".[redis,fast]", "redis"]
 # ///
 
 import sys
