@@ -42,7 +42,7 @@ from heeler.event_stream import AsyncEvents, EventFilter, Events
 from heeler.event_teller import EventTeller
 from heeler.hooks import Hooks
 from heeler.job_list import JobList
-from heeler.middleware import hooks_called
+from heeler.middleware import LoneHook, hooks_called
 from heeler.model import Retry, TaskStatus, WorkerPresence
 from heeler.producer import Producer
 from heeler.registry import TaskRegistry
@@ -447,6 +447,16 @@ class Heeler:
     def on_shutdown(self, hook: Hook) -> Hook:
         """Call `hook(state)` (or `hook()`) when a worker process or pool child ends, in reverse order."""
         self._hooks.shutdown.append(hook)
+        return hook
+
+    def on_error(self, hook: Hook) -> Hook:
+        """Call `hook(exc, where)` at a fault of a worker or the broker, not of a task; for workers made after this."""
+        self.middleware = (*self.middleware, LoneHook("on_error", hook))
+        return hook
+
+    def ready(self, hook: Hook) -> Hook:
+        """Ask `hook(worker)` before each fetch; False postpones it for a moment. For workers made after this."""
+        self.middleware = (*self.middleware, LoneHook("ready", hook))
         return hook
 
     def import_tasks(self) -> None:

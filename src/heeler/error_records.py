@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib
 import os
 import sys
@@ -127,16 +126,13 @@ def _is_plain(value: Any) -> bool:
 def _find_class(path: str) -> type[BaseException] | None:
     parts = path.split(".")
     found: Any = None
-    if len(parts) == 1:
-        found = getattr(builtins, path, None)
-    else:
-        for length in range(len(parts) - 1, 0, -1):
-            module = _module(".".join(parts[:length]))
-            if module is not None:
-                found = module
-                for name in parts[length:]:
-                    found = getattr(found, name, None)
-                break
+    for length in range(len(parts) - 1, 0, -1):
+        module = _module(".".join(parts[:length]))
+        if module is not None:
+            found = module
+            for name in parts[length:]:
+                found = getattr(found, name, None)
+            break
     return found if isinstance(found, type) and issubclass(found, BaseException) else None
 
 

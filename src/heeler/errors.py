@@ -151,7 +151,7 @@ class TaskFailed(HeelerError):
     def __str__(self) -> str:
         where = f"{self.task} ({self.id}) " if self.task else ""
         runs = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        return f"{where}failed after {runs}: {self.exception_class_path}: {self.message}"
+        return f"{where}failed after {runs}: {self.exception_class_path.removeprefix('builtins.')}: {self.message}"
 
 
 class TaskTimedOut(HeelerError):

@@ -14,6 +14,7 @@ from heeler.errors import ConfigurationError
 from heeler.model import RELAY_TASK, Publication, PublishAnswer, PublishResult, Sending, SentJob
 
 __all__ = [
+    "LoneHook",
     "WatchedSending",
     "all_ready",
     "check_middleware",
@@ -31,6 +32,16 @@ _HOOKS = ("around_enqueue", "around_run", "in_child", "on_sent", "on_started", "
 
 Send = Callable[[Any], Any]
 Run = Callable[[Any], Awaitable[Any]]
+
+
+class LoneHook:
+    """One function as a middleware of its own: what `@app.on_error` and `@app.ready` register."""
+
+    def __init__(self, hook: str, function: Callable[..., Any]) -> None:
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise ConfigurationError(f"@app.{hook} is for plain functions, got {function!r}")
+        setattr(self, hook, function)
+        self.__name__ = getattr(function, "__qualname__", type(function).__name__)
 
 
 def check_middleware(middleware: Sequence[Any]) -> None:
@@ -185,7 +196,7 @@ def _hook(entry: Any, name: str) -> Callable[..., Any] | None:
 
 
 def _name(entry: Any) -> str:
-    return type(entry).__name__
+    return str(getattr(entry, "__name__", type(entry).__name__))
 
 
 def _enqueue_layer(hook: Callable[..., Any], name: str, inner: Send) -> Send:

@@ -30,7 +30,7 @@ from heeler.overrides import NO_OVERRIDES, Overrides
 from heeler.publish_line import PublishLine
 from heeler.result_listener import ResultListener
 from heeler.sealer import ItemReader, Sealer
-from heeler.task_result import ResultSource, TaskResult
+from heeler.task_result import ResultSource, TaskResult, wait_all
 from heeler.task_spec import TaskSpec
 
 __all__ = ["Producer"]
@@ -95,7 +95,7 @@ class Producer:
                 answers = broker.publish_blocking(publication)
                 sending.answered(answers)
             _take_answer(result, answers[0])
-            self._published(answers)
+            self._published(answers, (result,))
         return result
 
     async def aenqueue(
@@ -110,7 +110,7 @@ class Producer:
                 answer = await self._line.publish(envelope)
                 sending.answered([answer])
             _take_answer(result, answer)
-            await self._apublished([answer])
+            await self._apublished([answer], (result,))
         return result
 
     # In bulk
@@ -187,7 +187,7 @@ class Producer:
                 positions, sending = sent.popleft()
                 sending.answered(answers)
                 _take_answers(outcomes, positions, answers)
-                self._published(answers)
+                self._published(answers, map(outcomes.__getitem__, positions))
         except BaseException as error:
             for _, sending in sent:
                 sending.failed(error)
@@ -204,7 +204,7 @@ class Producer:
                 answers = await self.connections.io.arun(self.connections.broker.publish(publication))
                 sending.answered(answers)
             _take_answers(outcomes, envelopes, answers)
-            await self._apublished(answers)
+            await self._apublished(answers, map(outcomes.__getitem__, envelopes))
         return outcomes
 
     def publish(self, envelope: Envelope) -> None:
@@ -297,13 +297,15 @@ class Producer:
             return WatchedSending([*self._on_sent, self._teller.sent], self._clock, publication)
         return WatchedSending(self._on_sent, self._clock, publication) if self._on_sent else _UNWATCHED
 
-    def _published(self, answers: Sequence[PublishResult]) -> None:
+    def _published(self, answers: Sequence[PublishResult], sent: Iterable[object] = ()) -> None:
         if self.after_publish is not None:
             self.after_publish(answers)
+            self.connections.io.run(wait_all(_handles(sent), 0))  # the handles show what has become of the jobs
 
-    async def _apublished(self, answers: Sequence[PublishResult]) -> None:
+    async def _apublished(self, answers: Sequence[PublishResult], sent: Iterable[object] = ()) -> None:
         if self.after_publish is not None:
             await asyncio.to_thread(self.after_publish, answers)
+            await self.connections.io.arun(wait_all(_handles(sent), 0))
 
 
 class _Unwatched:
@@ -334,6 +336,10 @@ def _take_answers(
                 _take_answer(result, answer)
             except HeelerError as error:
                 outcomes[position] = error
+
+
+def _handles(outcomes: Iterable[object]) -> list[TaskResult[Any]]:
+    return [result for result in outcomes if isinstance(result, TaskResult)]
 
 
 def _take_answer(result: TaskResult[Any], answer: PublishResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -227,7 +228,14 @@ class FunctionTask(Task[P, R]):
 
 
 class CoroutineTask(Task[P, R]):
-    """A task made of a coroutine function."""
+    """A task made of a coroutine function. `inspect.iscoroutinefunction` (before 3.12 that of asyncio) says so, too."""
+
+    def __init__(self, spec: TaskSpec, producer: Producer, ask: Overrides = NO_OVERRIDES) -> None:
+        super().__init__(spec, producer, ask)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+        else:
+            self._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         return self.func(*args, **kwargs)  # type: ignore[no-any-return]

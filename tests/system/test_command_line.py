@@ -124,7 +124,7 @@ def test_an_unknown_task_is_sent_by_its_name(shell: Shell) -> None:
     done = shell.heeler("enqueue", "elsewhere.task", "--args", "[1]", "--queue", "other")
     assert done.code == 0
     assert "elsewhere.task" in done.err
-    sizes = {record["queue"]: record["waiting"] for record in shell.heeler("queues", "list", "--json").records}
+    sizes = {record["queue_name"]: record["waiting"] for record in shell.heeler("queues", "list", "--json").records}
     assert sizes["other"] == 1
 
 
@@ -156,12 +156,12 @@ def test_queues_are_listed_paused_and_resumed(shell: Shell) -> None:
     shell.enqueue("resize", "--args", '["cat.png"]', "--in", "1h")
     assert shell.heeler("queues", "pause", "images").code == 0
     shell.heeler("worker", "--burst")
-    sizes = {record["queue"]: record for record in shell.heeler("queues", "list", "--json").records}
+    sizes = {record["queue_name"]: record for record in shell.heeler("queues", "list", "--json").records}
     assert (sizes["images"]["waiting"], sizes["images"]["scheduled"], sizes["images"]["paused"]) == (1, 1, True)
     assert sizes["default"]["waiting"] == 0
     assert shell.heeler("queues", "resume", "images").code == 0
     shell.heeler("worker", "--burst")
-    sizes = {record["queue"]: record for record in shell.heeler("queues", "list", "--json").records}
+    sizes = {record["queue_name"]: record for record in shell.heeler("queues", "list", "--json").records}
     assert (sizes["images"]["waiting"], sizes["images"]["paused"]) == (0, False)
 
 
@@ -172,10 +172,12 @@ def test_purge_drops_the_waiting_and_with_all_also_the_scheduled(shell: Shell) -
     refused = shell.heeler("queues", "purge", "images")
     assert refused.code == 2
     assert "--yes" in refused.err
-    assert shell.heeler("queues", "purge", "images", "--yes", "--json").records == [{"queue": "images", "purged": 1}]
+    assert shell.heeler("queues", "purge", "images", "--yes", "--json").records == [
+        {"queue_name": "images", "purged": 1}
+    ]
     assert shell.heeler("result", first, "--json").records[0]["status"] == "CANCELLED"
     purged = {
-        record["queue"]: record["purged"]
+        record["queue_name"]: record["purged"]
         for record in shell.heeler("queues", "purge", "--all", "--yes", "--json").records
     }
     assert (purged["images"], purged["default"]) == (1, 1)
@@ -191,6 +193,11 @@ def test_dead_letters_are_listed_shown_redriven_and_purged(shell: Shell) -> None
     with_worker.terminate()
     assert with_worker.wait(30) == 0
     assert {letter["id"] for letter in shell.heeler("dead", "list", "--json").records} == {id, other}
+    (letter,) = shell.heeler("dead", "list", "--task", "resize", "--json").records
+    assert (letter["queue_name"], bool(letter["raw"])) == ("images", True)
+    failed = shell.heeler("result", id, "--json").records[0]
+    assert failed["last_error"] == failed["errors"][-1]
+    assert failed["last_error"]["exception_class_path"] == "builtins.ValueError"
     assert id in shell.heeler("dead", "list", "--task", "resize").out
     assert other not in shell.heeler("dead", "list", "--task", "resize").out
     shown = shell.heeler("dead", "show", id)

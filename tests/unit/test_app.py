@@ -1,7 +1,10 @@
 """The app: settings, registering tasks, named workers."""
 
+import asyncio
 import functools
+import inspect
 import logging
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -35,6 +38,18 @@ def test_without_any_url_it_is_a_sqlite_file_in_the_working_directory(monkeypatc
     monkeypatch.delenv("HEELER_URL", raising=False)
 
     assert Heeler().connections.shown_url == "sqlite:///heeler.db"
+
+
+def test_who_asks_whether_a_task_is_a_coroutine_function_gets_the_truth():
+    app = Heeler("memory://")
+
+    async def fetch() -> None: ...
+
+    def resize() -> None: ...
+
+    is_coroutine_function = inspect.iscoroutinefunction if sys.version_info >= (3, 12) else asyncio.iscoroutinefunction
+    assert is_coroutine_function(app.task(name="fetch")(fetch))
+    assert not is_coroutine_function(app.task(name="resize")(resize))
 
 
 def test_an_unknown_scheme_lists_the_known_ones():

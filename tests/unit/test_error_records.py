@@ -44,7 +44,7 @@ def test_what_is_kept_of_an_error() -> None:
     record = record_error(caught(Plain("bad", 3)), 2, 17.5)
     assert record.exception_class_path == f"{__name__}.Plain"
     assert record.message == "('bad', 3)"
-    assert record.bases == ("ValueError", "Exception", "BaseException")
+    assert record.bases == ("builtins.ValueError", "builtins.Exception", "builtins.BaseException")
     assert (record.attempt, record.at) == (2, 17.5)
     assert "raise error" in record.traceback
     assert msgspec.msgpack.decode(record.arguments) == ["bad", 3]

@@ -93,12 +93,12 @@ def test_attempts_that_fail_say_why_and_what_becomes_of_the_job(shop: Heeler) ->
     assert (retrying.kind, retrying.level, retrying.error, retrying.message, retrying.attempt) == (
         "job.retrying",
         "warning",
-        "ValueError",
+        "builtins.ValueError",
         "not today",
         1,
     )
     assert retrying.next_at is not None
-    assert (failed.level, failed.error, failed.queue, failed.attempt) == ("error", "ValueError", "other", 2)
+    assert (failed.level, failed.error, failed.queue, failed.attempt) == ("error", "builtins.ValueError", "other", 2)
     assert "not today" in failed.message
     assert "never" in rejected.message
 

@@ -285,6 +285,19 @@ def test_a_payload_above_the_limit_is_refused_with_advice(app):
         take.enqueue(bytes(app.connections.broker.max_payload + 1))
 
 
+@pytest.mark.parametrize("scheme", ["memory", "eager"])
+def test_memory_brokers_take_larger_messages_where_the_url_says_so(scheme: str) -> None:
+    with Heeler(f"{scheme}://?max_payload=3000000") as app:
+        take = app.task(name="take")(len)
+        result = take.enqueue("x" * 2_000_000)
+        drain(app)
+        assert result.get(timeout=1) == 2_000_000
+        with pytest.raises(PayloadTooLarge, match="more than the 3,000,000 that a message may have"):
+            take.enqueue("x" * 3_000_000)
+    with pytest.raises(ConfigurationError, match="known are max_payload"):
+        Heeler(f"{scheme}://?max_payloads=1")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -90,6 +90,17 @@ def test_a_failure_carries_the_error_and_its_cause(app, tasks):
         _ = result.return_value
 
 
+def test_the_class_path_of_an_error_begins_with_its_module_also_for_builtins(app):
+    @app.task(name="divide")
+    def divide() -> float:
+        return 1 / 0
+
+    with app.worker(), pytest.raises(TaskFailed, match="failed after 1 attempt: ZeroDivisionError: ") as caught:
+        divide.enqueue().get(timeout=10)
+    assert caught.value.exception_class_path == "builtins.ZeroDivisionError"
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
 def test_join_waits_without_raising(app, tasks):
     with app.worker():
         result = tasks["fail"].enqueue()

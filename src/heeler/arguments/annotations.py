@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from heeler import types as sized
+from heeler.arguments.constraints import with_constraints
 from heeler.errors import ConfigurationError
 
 __all__ = ["annotation_text", "resolve", "resolve_return", "signature_text"]
@@ -23,7 +24,9 @@ def resolve(function: Callable[..., Any], parameters: Iterable[inspect.Parameter
     """
     holder = _holder(function)
     return {
-        parameter.name: _resolve_one(parameter.annotation, holder, f'task {task}: parameter "{parameter.name}"')
+        parameter.name: with_constraints(
+            _resolve_one(parameter.annotation, holder, f'task {task}: parameter "{parameter.name}"')
+        )
         for parameter in parameters
     }
 

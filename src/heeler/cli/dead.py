@@ -97,7 +97,7 @@ def show(
         for error in letter.errors:
             say("")
             say(f"attempt {error.attempt}, {local_time(error.at)}", style="bold")
-            say(error.traceback.rstrip() or f"{error.exception_class_path}: {error.message}")
+            say(error.traceback.rstrip() or error.line)
 
 
 @dead.command()

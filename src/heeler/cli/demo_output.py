@@ -76,7 +76,7 @@ def _show_failure(failed: TaskResult[Any], letter: DeadLetter) -> None:
     for error in failed.errors:
         later = "" if previous is None else f"+{duration_text(error.at - previous)}"
         attempt = Text(f"  ✗ attempt {error.attempt} of {failed.max_attempts}", style="red")
-        lines.append([attempt, Text(later), Text(f"{error.exception_class_path}: {error.message}")])
+        lines.append([attempt, Text(later), Text(error.line)])
         previous = error.at
     print_lines(lines)
     kept = f"  kept with {count_text(len(letter.errors), 'traceback')}; heeler dead redrive would run it again"

@@ -139,7 +139,7 @@ def show(
         for error in job.errors:
             say("")
             say(f"attempt {error.attempt}, {local_time(error.at)}" if error.attempt else "error", style="bold")
-            say(error.traceback.rstrip() or f"{error.exception_class_path}: {error.message}")
+            say(error.traceback.rstrip() or error.line)
 
 
 @jobs.command()

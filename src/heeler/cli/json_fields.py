@@ -49,6 +49,7 @@ def result_fields(result: TaskResult[Any]) -> dict[str, Any]:
         "max_attempts": result.max_attempts,
         "worker_ids": result.worker_ids,
         "errors": [error_fields(error) for error in result.errors],
+        "last_error": None if result.last_error is None else error_fields(result.last_error),
         "fraction": result.fraction,
         "message": result.message,
         "saved": result.saved,
@@ -102,7 +103,8 @@ def outline_fields(one: Outline) -> dict[str, Any]:
 
 
 def queue_fields(size: QueueSize) -> dict[str, Any]:
-    return msgspec.structs.asdict(size)
+    fields = msgspec.structs.asdict(size)
+    return {"queue_name": fields.pop("queue"), **fields}
 
 
 def worker_fields(worker: WorkerPresence) -> dict[str, Any]:
@@ -111,17 +113,17 @@ def worker_fields(worker: WorkerPresence) -> dict[str, Any]:
 
 
 def dead_letter_fields(letter: DeadLetter) -> dict[str, Any]:
-    """Without the envelope; its body is what `heeler result` shows as args. `raw` is base64."""
+    """Without the envelope; `raw`, the bytes of the message as it came, is base64."""
     return {
         "id": letter.id,
         "task": letter.task,
-        "queue": letter.queue,
+        "queue_name": letter.queue,
         "reason": letter.reason,
         "died_at": _moment(letter.died_at),
         "attempts": letter.attempts,
         "crashes": letter.crashes,
         "errors": [error_fields(error) for error in letter.errors],
-        "raw": letter.raw,
+        "raw": letter.raw or (b"" if letter.envelope is None else letter.envelope.body),
     }
 
 

@@ -125,7 +125,7 @@ def purge(
             confirm(f"Drop {count_text(total, f'{what} job')} of {', '.join(q for q in jobs if jobs[q])}?", yes)
         dropped = _purge(heeler, jobs, everything)
         if json:
-            print_json({"queue": queue, "purged": count} for queue, count in dropped.items())
+            print_json({"queue_name": queue, "purged": count} for queue, count in dropped.items())
             return
         told = [(queue, f"{count_text(count, 'job')} dropped") for queue, count in dropped.items() if names or count]
         if told:

@@ -78,10 +78,7 @@ def result_facts(result: TaskResult[Any]) -> list[tuple[str, str]]:
     facts.append(("attempts", f"{result.attempts}{limit}"))
     if result.worker_ids:
         facts.append(("workers", ", ".join(result.worker_ids)))
-    return facts + [
-        (f"error {error.attempt}" if error.attempt else "error", f"{error.exception_class_path}: {error.message}")
-        for error in result.errors
-    ]
+    return facts + [(f"error {error.attempt}" if error.attempt else "error", error.line) for error in result.errors]
 
 
 def progress_text(result: TaskResult[Any]) -> str:

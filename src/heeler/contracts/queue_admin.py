@@ -27,6 +27,11 @@ class QueueSize(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     oldest: float | None = None
 
+    @property
+    def queue_name(self) -> str:
+        """The queue, under the name that jobs have it by."""
+        return self.queue
+
 
 class QueueAdmin(ABC):
     """All queues that hold or held something, or are paused, are known."""

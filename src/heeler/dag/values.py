@@ -111,8 +111,7 @@ def error_text(lost: Lost) -> str:
     """Why there is no value, in a line."""
     if lost.record is None or not lost.record.errors:
         return _NOT_RUN
-    error = lost.record.errors[-1]
-    return f"{error.exception_class_path}: {error.message}"
+    return lost.record.errors[-1].line
 
 
 class _LeftOut(enum.Enum):

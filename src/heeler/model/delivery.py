@@ -120,3 +120,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: tuple[ErrorRecord, ...] = ()
     attempts: int = 0
     crashes: int = 0
+
+    @property
+    def queue_name(self) -> str:
+        """The queue, under the name that jobs have it by."""
+        return self.queue

@@ -64,5 +64,5 @@ def own_error(name: str, text: str, *, attempt: int, at: float) -> ErrorRecord:
         attempt=attempt,
         at=at,
         arguments=_encode((text,)),
-        bases=("heeler.errors.HeelerError", "Exception", "BaseException"),
+        bases=("heeler.errors.HeelerError", "builtins.Exception", "builtins.BaseException"),
     )

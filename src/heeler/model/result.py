@@ -43,6 +43,11 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     arguments: bytes = b""
     bases: tuple[str, ...] = ()
 
+    @property
+    def line(self) -> str:
+        """Class and text as Python ends a traceback with them: `ValueError: no such picture`."""
+        return f"{self.exception_class_path.removeprefix('builtins.')}: {self.message}"
+
 
 class RunNote(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """The small state that one run leaves for the next run of the same job."""

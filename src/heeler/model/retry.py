@@ -31,10 +31,13 @@ def seconds_of(duration: float | timedelta, what: str) -> float:
 
 
 def class_path(kind: type) -> str:
-    """The dotted path of a class, as errors are named in records: `builtins` is left out."""
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
+    """The dotted path of a class, module first, as errors are named in records: `builtins.ValueError`."""
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _short(path: str) -> str:
+    """What a user would write: `ValueError`."""
+    return path.removeprefix("builtins.")
 
 
 def _paths(names: ExceptionNames) -> tuple[str, ...]:
@@ -43,9 +46,9 @@ def _paths(names: ExceptionNames) -> tuple[str, ...]:
     paths = []
     for name in names:
         if isinstance(name, type) and issubclass(name, BaseException):
-            paths.append(class_path(name))
+            paths.append(_short(class_path(name)))
         elif isinstance(name, str):
-            paths.append(name.removeprefix("builtins."))
+            paths.append(_short(name))
         else:
             raise TypeError(f"Retry: on and not_on take exception classes or their dotted paths, got {name!r}")
     return tuple(paths)
@@ -103,7 +106,7 @@ class Retry:
 
     def covers(self, error_paths: Iterable[str]) -> bool:
         """Whether an error is retried at all, given the dotted paths of its class and all its base classes."""
-        paths = frozenset(error_paths)
+        paths = frozenset(map(_short, error_paths))
         if not paths.isdisjoint(self.not_on):
             return False
         return not self.on or not paths.isdisjoint(self.on)

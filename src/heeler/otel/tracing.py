@@ -152,7 +152,8 @@ class OpenTelemetryMiddleware(Middleware):
                 start_time=_nanoseconds(run.settling_at),
             )
             if run.end is RunEnd.LOST or (known is None and run.end not in _ENDED_WELL):
-                span.set_attribute(names.ERROR_TYPE, run.error.exception_class_path if run.error else run.end.value)
+                path = run.error.exception_class_path.removeprefix("builtins.") if run.error else run.end.value
+                span.set_attribute(names.ERROR_TYPE, path)
                 span.set_status(Status(StatusCode.ERROR, run.error.message if run.error else run.end.value))
             span.end(_nanoseconds(run.settled_at))
 

@@ -33,7 +33,7 @@ class JobLog:
         error = getattr(outcome, "error", None)
         if error is None and settlement.errors:
             error = settlement.errors[-1]
-        said = "" if error is None else f": {error.exception_class_path}: {error.message}"
+        said = "" if error is None else f": {error.line}"
         if action is Action.DEAD_LETTER:
             attempts = "1 attempt" if settlement.attempts == 1 else f"{settlement.attempts} attempts"
             self._say(logging.ERROR, run, f"failed after {attempts}{said}", "" if error is None else error.traceback)

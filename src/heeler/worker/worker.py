@@ -38,6 +38,7 @@ from heeler.worker.vitals import Vitals, WorkerHealth
 
 __all__ = ["Worker"]
 
+READY_WITHIN = 1.0  # a context is entered when the worker takes jobs, or goes on trying after that time
 LEAVE_WITHIN = 3.0  # what of the user's code does not end for so long after the end is blocked for good
 # A loop waits at its end for all its coroutines and for their `asyncio.to_thread` calls.
 _STILL_GOES_ON = "a coroutine that does not let itself be cancelled, or a thread of one, still goes on"
@@ -47,7 +48,8 @@ class Worker:
     """Takes jobs from its queues and runs them, up to `concurrency` at once. Works once, from its start to its stop.
 
     `run()` blocks, `await arun()` works in the caller's loop, `start()` in a thread of its own. As a context manager it
-    works from entry to exit: `with` in a thread, `async with` in the caller's loop. `exit_code` is what a process that
+    works from entry to exit: `with` in a thread, `async with` in the caller's loop; what it encloses begins when the
+    worker takes jobs, or after a second where the broker cannot be reached so soon. `exit_code` is what a process that
     is only this worker should exit with.
     """
 
@@ -217,6 +219,11 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.start()
+        try:
+            self._ready.wait(READY_WITHIN)
+        except BaseException:  # Ctrl-C: there will be no exit
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -229,6 +236,11 @@ class Worker:
         self._begin()
         self._task = asyncio.create_task(self._live(), name=f"heeler-worker {self.name}")
         self._task.add_done_callback(self._task_done)
+        try:
+            await asyncio.to_thread(self._ready.wait, READY_WITHIN)
+        except BaseException:  # cancelled: there will be no exit
+            self.stop()
+            raise
         return self
 
     async def __aexit__(

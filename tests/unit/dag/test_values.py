@@ -15,7 +15,7 @@ PAIR = Shape("chain", kinds=(JOB, JOB))
 
 
 def record(id: str, status: TaskStatus = TaskStatus.SUCCESSFUL) -> ResultRecord:
-    errors = (ErrorRecord("ValueError", "boom"),) if status is TaskStatus.FAILED else ()
+    errors = (ErrorRecord("builtins.ValueError", "boom"),) if status is TaskStatus.FAILED else ()
     envelope = Envelope(id=id, task="t.job", queue="q", body=b"", content_type="")
     return ResultRecord(envelope=envelope, status=status, errors=errors, value=id.encode())
 

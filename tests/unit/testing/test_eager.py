@@ -45,16 +45,16 @@ def ended(result):
 def test_a_job_has_ended_when_enqueue_returns(app, add):
     result = add.enqueue(2, 3)
 
-    assert ended(result) is TaskStatus.SUCCESSFUL
+    assert (result.status, result.return_value, result.attempts) == (TaskStatus.SUCCESSFUL, 5, 1)
     assert result.get(timeout=0.1) == 5
-    assert result.attempts == 1
+    assert [result.return_value for result in add.enqueue_many([(1, 1), (2, 2)])] == [2, 4]
 
 
 async def test_a_job_has_ended_when_aenqueue_returns(app, add):
     result = await add.aenqueue(2, 3)
 
-    await result.arefresh()
     assert result.return_value == 5
+    assert [result.return_value for result in await add.aenqueue_many([(1, 1), (2, 2)])] == [2, 4]
 
 
 async def test_enqueue_works_inside_a_running_loop(app, add):

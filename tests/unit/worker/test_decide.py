@@ -43,8 +43,8 @@ def a_delivery(envelope: Envelope | None = None, **changes) -> Delivery:
     return Delivery(envelope=envelope or an_envelope(), receipt=Receipt("1", 1), leased_at=0.0, **changes)
 
 
-def an_error(path="builtins.ValueError", message="no", bases=("Exception", "BaseException"), attempt=1) -> ErrorRecord:
-    return ErrorRecord(path.removeprefix("builtins."), message, "the traceback", attempt, 50.0, bases=bases)
+def an_error(path="builtins.ValueError", message="no", bases=("builtins.Exception",), attempt=1) -> ErrorRecord:
+    return ErrorRecord(path, message, "the traceback", attempt, 50.0, bases=bases)
 
 
 def facts(delivery: Delivery | None = None, policy: Policy = THREE_TIMES, **changes) -> Facts:

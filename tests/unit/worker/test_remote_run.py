@@ -113,7 +113,7 @@ def test_an_error_comes_back_as_a_record(channel: Channel) -> None:
     error = reply.error
     assert error.exception_class_path == "remote_tasks.Refused"
     assert error.attempt == 2
-    assert "LookupError" in error.bases
+    assert "builtins.LookupError" in error.bases
     assert msgspec.msgpack.decode(error.arguments) == ["nothing there", 7]
     assert "in fail" in error.traceback
     assert "remote_run.py" not in error.traceback
@@ -134,7 +134,7 @@ def test_the_signals_of_a_task_are_replies_of_their_own(channel: Channel) -> Non
 def test_even_system_exit_ends_the_run_and_not_the_child(channel: Channel) -> None:
     reply = run(channel, remote_tasks.leave)
     assert isinstance(reply, RemoteRaised)
-    assert reply.error.exception_class_path == "SystemExit"
+    assert reply.error.exception_class_path == "builtins.SystemExit"
 
 
 def test_a_value_that_cannot_be_encoded_fails_the_run(channel: Channel) -> None:

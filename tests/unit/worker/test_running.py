@@ -4,10 +4,22 @@ import asyncio
 import logging
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from heeler import Heeler, Reject, Retry, RetryLater, SoftTimeout, TaskContext, TaskFailed, TaskStatus, current_context
+from heeler import (
+    ConfigurationError,
+    Heeler,
+    Reject,
+    Retry,
+    RetryLater,
+    SoftTimeout,
+    TaskContext,
+    TaskFailed,
+    TaskStatus,
+    current_context,
+)
 from heeler.errors import HeelerError
 from heeler.executors import ThreadExecutor
 from heeler.model import WorkerPresence
@@ -27,6 +39,53 @@ def test_coroutines_and_plain_functions_run_and_give_their_results(app: Heeler):
     with app.worker():
         assert add.enqueue(1, 2).get(timeout=5) == 3
         assert thread_name.enqueue().get(timeout=5) != threading.current_thread().name
+
+
+def test_a_context_is_entered_when_the_worker_can_be_seen(app: Heeler):
+    async def seen_from_async_code() -> list[str]:
+        async with app.worker(name="beta"):
+            return [worker.name for worker in await app.alive_workers()]
+
+    with app.worker(name="alpha"):
+        assert [worker.name for worker in app.live_workers()] == ["alpha"]
+    assert asyncio.run(seen_from_async_code()) == ["beta"]
+
+
+def test_a_worker_asks_what_the_app_registered_as_ready_and_tells_of_faults(app: Heeler):
+    faults: list[str] = []
+    may_fetch = threading.Event()
+    asked = threading.Event()
+
+    @app.ready
+    def after_warming_up(worker: Any) -> bool:
+        asked.set()
+        return may_fetch.is_set()
+
+    @app.on_error
+    def note(error: BaseException, where: str) -> None:
+        faults.append(f"{where}: {error}")
+
+    @app.task(name="add")
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    with app.worker() as worker:
+        result = add.enqueue(1, 2)
+        assert asked.wait(5)
+        result.refresh()
+        assert result.status is TaskStatus.READY
+        worker._report_error(OSError("the disk is full"), "settle")
+        assert faults == ["settle: the disk is full"]
+        may_fetch.set()
+        assert result.get(timeout=5) == 3
+
+
+def test_a_hook_of_the_app_is_a_plain_function(app: Heeler):
+    async def later(worker: Any) -> bool:
+        return True
+
+    with pytest.raises(ConfigurationError, match=r"@app\.ready is for plain functions"):
+        app.ready(later)
 
 
 def test_jobs_start_in_enqueue_order_at_concurrency_one(app: Heeler):

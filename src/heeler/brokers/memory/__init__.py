@@ -10,5 +10,6 @@ __all__ = ["MemoryBroker", "from_url"]
 
 def from_url(url: BrokerUrl, *, io: IoThread, clock: Clock, namespace: str) -> MemoryBroker:
     """The broker of `memory://`, private to its app, or of `memory://name`, shared in this process by that name."""
-    url.finish(())
-    return MemoryBroker(io=io, clock=clock, namespace=namespace, name=url.name or None)
+    url.finish(("max_payload",))
+    max_payload = url.option_int("max_payload", MemoryBroker.max_payload, minimum=1)
+    return MemoryBroker(io=io, clock=clock, namespace=namespace, name=url.name or None, max_payload=max_payload)

@@ -89,9 +89,18 @@ class MemoryBroker(Broker):
     schedules: MemoryScheduleStore
     control: MemoryControlChannel
 
-    def __init__(self, *, io: IoThread, clock: Clock, namespace: str, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        io: IoThread,
+        clock: Clock,
+        namespace: str,
+        name: str | None = None,
+        max_payload: int = Broker.max_payload,
+    ) -> None:
         super().__init__(io=io, clock=clock, namespace=namespace)
         self.name = name
+        self.max_payload = max_payload
         self._state = shared_state(namespace, name, clock, self.max_payload)
         self._alarm: Alarm | None = None
         self.store = MemoryResultStore(self._state)

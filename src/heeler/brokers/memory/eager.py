@@ -25,8 +25,10 @@ class EagerBroker(MemoryBroker):
     retries for ever does not keep its caller for ever.
     """
 
-    def __init__(self, *, io: IoThread, clock: Clock, namespace: str) -> None:
-        super().__init__(io=io, clock=clock, namespace=namespace)
+    def __init__(
+        self, *, io: IoThread, clock: Clock, namespace: str, max_payload: int = MemoryBroker.max_payload
+    ) -> None:
+        super().__init__(io=io, clock=clock, namespace=namespace, max_payload=max_payload)
         self._runs: dict[str, int] = {}
 
     async def publish(self, publication: Publication) -> list[PublishResult]:
@@ -62,7 +64,8 @@ def _due_envelope(envelope: Envelope) -> Envelope:
 
 def eager_from_url(url: BrokerUrl, *, io: IoThread, clock: Clock, namespace: str) -> EagerBroker:
     """The broker of `eager://`; each app has its own. Raises ConfigurationError for anything after the slashes."""
-    url.finish(())
+    url.finish(("max_payload",))
     if url.name:
         raise ConfigurationError(f"{url.redacted!r}: eager:// has no name; each app has a broker of its own")
-    return EagerBroker(io=io, clock=clock, namespace=namespace)
+    max_payload = url.option_int("max_payload", EagerBroker.max_payload, minimum=1)
+    return EagerBroker(io=io, clock=clock, namespace=namespace, max_payload=max_payload)

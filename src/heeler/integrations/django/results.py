@@ -71,8 +71,4 @@ def _one_for_each_attempt(worker_ids: Sequence[str], attempts: int) -> list[str]
 
 
 def error_of(error: ErrorRecord) -> TaskError:
-    path = error.exception_class_path
-    return TaskError(
-        exception_class_path=path if "." in path else f"builtins.{path}",
-        traceback=error.traceback or f"{path}: {error.message}",
-    )
+    return TaskError(exception_class_path=error.exception_class_path, traceback=error.traceback or error.line)
