@@ -44,6 +44,7 @@ def in_process(case: str, url: str, results: str = "", **options: Any) -> dict[s
         env = os.environ | {"HEELER_URL": url.format(dir=folder), "PYTHONPATH": str(Path(__file__).parent.parent)}
         if results:
             env["HEELER_RESULTS"] = results
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled modules are kept, as on the machine of a user
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.cases", case, json.dumps(options)],
             env=env,
