@@ -1,5 +1,6 @@
 """The values that Heeler's parts exchange: frozen, without I/O."""
 
+from heeler.model.bare_record import decode_bare_record, encode_bare_record
 from heeler.model.copies import copy_of, letter_of, revived
 from heeler.model.delivery import (
     Action,
@@ -51,6 +52,7 @@ from heeler.model.records import (
 from heeler.model.result import ErrorRecord, Notice, ResultRecord, RunInfo, RunNote, RunReport, TaskStatus
 from heeler.model.retry import Backoff, Retry, class_path, seconds_of
 from heeler.model.schedule import CatchUp, Overlap, ScheduleDefinition, ScheduleOutcome, ScheduleState
+from heeler.model.sizes import publication_too_large, settlement_too_large
 from heeler.model.witnessed import EndedRun, RunEnd, Sending, SentJob, StartedRun
 
 __all__ = [
@@ -116,6 +118,8 @@ __all__ = [
     "cancelled_record",
     "class_path",
     "copy_of",
+    "decode_bare_record",
+    "encode_bare_record",
     "ended_by_expiry",
     "expired_record",
     "expiry_error",
@@ -127,8 +131,10 @@ __all__ = [
     "letter_of",
     "own_error",
     "passes",
+    "publication_too_large",
     "revived",
     "schedule_cell",
     "seconds_of",
+    "settlement_too_large",
     "with_report",
 ]

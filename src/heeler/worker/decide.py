@@ -185,29 +185,13 @@ def _unreadable(outcome: Unreadable, facts: Facts) -> Settlement:
 
 
 def _cancelled(outcome: Cancelled, facts: Facts) -> Settlement:
-    delivery = facts.delivery
     error = _error("TaskCancelled", "the job was cancelled", facts)
-    return Settlement(
-        delivery=delivery,
-        action=Action.ACK,
-        attempts=delivery.attempts,
-        crashes=delivery.crashes,
-        record=_record(facts, TaskStatus.CANCELLED, delivery.attempts, delivery.crashes, error),
-        arrivals=arrivals_of(delivery.envelope, ArrivalKind.SKIPPED),
-    )
+    return _over(facts, TaskStatus.CANCELLED, error, ArrivalKind.SKIPPED)
 
 
 def _skipped(outcome: Skipped, facts: Facts) -> Settlement:
-    delivery = facts.delivery
     error = _error("Skipped", "it was not run, because something in its workflow failed before it could start", facts)
-    return Settlement(
-        delivery=delivery,
-        action=Action.ACK,
-        attempts=delivery.attempts,
-        crashes=delivery.crashes,
-        record=_record(facts, TaskStatus.CANCELLED, delivery.attempts, delivery.crashes, error),
-        arrivals=arrivals_of(delivery.envelope, ArrivalKind.SKIPPED),
-    )
+    return _over(facts, TaskStatus.CANCELLED, error, ArrivalKind.SKIPPED)
 
 
 def _passed_on(outcome: PassedOn, facts: Facts) -> Settlement:
@@ -241,14 +225,7 @@ def _unfinished(outcome: Unfinished, facts: Facts) -> Settlement:
             note=delivery.note,
         )
     text = "the workflow was not sent to its end: the process that sent it has not been heard of for too long"
-    error = _error("WorkflowUnfinished", text, facts)
-    return Settlement(
-        delivery=delivery,
-        action=Action.ACK,
-        attempts=delivery.attempts,
-        crashes=delivery.crashes,
-        record=_record(facts, TaskStatus.FAILED, delivery.attempts, delivery.crashes, error),
-    )
+    return _over(facts, TaskStatus.FAILED, _error("WorkflowUnfinished", text, facts), None)
 
 
 def _expired(outcome: Expired, facts: Facts) -> Settlement:
@@ -256,15 +233,7 @@ def _expired(outcome: Expired, facts: Facts) -> Settlement:
     if delivery.expires_at is not None:  # readers may have seen that end before
         facts = msgspec.structs.replace(facts, now=ended_by_expiry(delivery.envelope, delivery.expires_at))
     error = expiry_error(delivery.attempts, facts.now)
-    return Settlement(
-        delivery=delivery,
-        action=Action.ACK,
-        attempts=delivery.attempts,
-        crashes=delivery.crashes,
-        record=_record(facts, TaskStatus.FAILED, delivery.attempts, delivery.crashes, error),
-        follow_ups=_after_failure(facts, error),
-        arrivals=arrivals_of(delivery.envelope, ArrivalKind.FAILED),
-    )
+    return _over(facts, TaskStatus.FAILED, error, ArrivalKind.FAILED, _after_failure(facts, error))
 
 
 def _released(outcome: Released, facts: Facts) -> Settlement:
@@ -400,6 +369,26 @@ def _dead(facts: Facts, error: ErrorRecord, *, attempts: int, crashes: int | Non
         arrivals=arrivals_of(delivery.envelope, ArrivalKind.FAILED),
         reason=f"{error.exception_class_path.rpartition('.')[2]}: {error.message}",
         errors=_errors(read_note(delivery), error),
+    )
+
+
+def _over(
+    facts: Facts,
+    status: TaskStatus,
+    error: ErrorRecord,
+    told: ArrivalKind | None,
+    follow_ups: Publication | None = None,
+) -> Settlement:
+    """The end of a job that is no dead letter, without a run that counts; `told`: what its latches are."""
+    delivery = facts.delivery
+    return Settlement(
+        delivery=delivery,
+        action=Action.ACK,
+        attempts=delivery.attempts,
+        crashes=delivery.crashes,
+        record=_record(facts, status, delivery.attempts, delivery.crashes, error),
+        follow_ups=follow_ups,
+        arrivals=() if told is None else arrivals_of(delivery.envelope, told),
     )
 
 

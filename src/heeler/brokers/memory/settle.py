@@ -12,18 +12,17 @@ from heeler.model import (
     CallId,
     DeadLetter,
     Notice,
-    Publication,
     SettleAnswer,
     Settlement,
     SettleResult,
     TaskStatus,
+    settlement_too_large,
 )
 
 __all__ = ["settle"]
 
 _ACCEPTED = SettleResult(SettleAnswer.ACCEPTED)
 _LOST = SettleResult(SettleAnswer.LOST)
-_RECORD_FACTOR = 16  # a record may be so many times as large as a message
 
 
 def settle(state: MemoryState, settlements: Sequence[Settlement], call: CallId | None) -> list[SettleResult]:
@@ -42,7 +41,7 @@ def _settle_one(state: MemoryState, settlement: Settlement, now: float) -> Settl
     job = state.jobs.get(receipt.id)
     if not holds(job, receipt):
         return _LOST
-    reason = _why_invalid(settlement, state.max_payload)
+    reason = settlement_too_large(settlement, state.max_payload)
     if reason:
         return SettleResult(SettleAnswer.INVALID, reason)
     action = settlement.action
@@ -113,27 +112,3 @@ def _come_back(state: MemoryState, job: Job, settlement: Settlement, now: float)
         state.news.tell(
             job.envelope, Notice(id=job.envelope.id, status=TaskStatus.READY, record=record, next_at=record.next_at)
         )
-
-
-def _why_invalid(settlement: Settlement, max_payload: int) -> str:
-    """Why the settlement cannot be stored as it is; empty if it can."""
-    record = settlement.record
-    if record is not None and (record.value is not None or record.saved is not None):
-        size = len(record.value or b"") + len(record.saved or b"")
-        if size > max_payload * _RECORD_FACTOR:
-            return f"the result has {size} bytes, the store takes {max_payload * _RECORD_FACTOR}"
-    if settlement.follow_ups is not None:
-        return _why_too_large(settlement.follow_ups, max_payload)
-    return ""
-
-
-def _why_too_large(publication: Publication, max_payload: int) -> str:
-    envelopes = list(publication.envelopes)
-    for latch in publication.latches:
-        envelopes += [envelope for envelope in (latch.envelope, latch.on_break) if envelope is not None]
-    for envelope in envelopes:
-        if len(envelope.body) > max_payload:
-            return (
-                f"the message {envelope.id} that follows has {len(envelope.body)} bytes, the broker takes {max_payload}"
-            )
-    return ""

@@ -9,9 +9,8 @@ from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.ordered_jobs import as_given, encode_letter, unsent_of
 from heeler.brokers.redis.publishing import Places, publication_arguments
 from heeler.brokers.redis.settling import ending_arguments
-from heeler.brokers.redis.stored import encode_record
 from heeler.contracts import Applied, Unsent
-from heeler.model import Action, SettleAnswer, Settlement, letter_of
+from heeler.model import Action, SettleAnswer, Settlement, encode_bare_record, letter_of
 
 __all__ = ["Applying", "end_key"]
 
@@ -87,7 +86,7 @@ class Applying:
                 "1" if settlement.suspect else "",
                 settlement.note,
                 settlement.delivery.envelope.reply_to or "",
-                encode_record(record) if record is not None else "",
+                encode_bare_record(record) if record is not None else "",
             ]
         if settlement.follow_ups is None:
             rest.append("")

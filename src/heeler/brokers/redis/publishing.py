@@ -26,7 +26,6 @@ __all__ = [
     "move_arguments",
     "publication_arguments",
     "publish_results",
-    "why_too_large",
 ]
 
 ScriptCall = tuple[Script, list[Argument]]
@@ -208,16 +207,3 @@ def _job_results(publication: Publication, refused: Sequence[bytes], max_payload
             reason = f"the id {envelope.id!r} is taken by a job of {task}{other}"
             results.append(PublishResult(_CONFLICT, envelope.id, reason))
     return results
-
-
-def why_too_large(publication: Publication, max_payload: int) -> str:
-    """Why a publication that follows cannot be stored; empty if it can."""
-    envelopes = list(publication.envelopes)
-    for latch in publication.latches:
-        envelopes += [envelope for envelope in (latch.envelope, latch.on_break) if envelope is not None]
-    for envelope in envelopes:
-        if len(envelope.body) > max_payload:
-            return (
-                f"the message {envelope.id} that follows has {len(envelope.body)} bytes, the broker takes {max_payload}"
-            )
-    return ""

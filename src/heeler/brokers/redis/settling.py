@@ -6,15 +6,23 @@ from collections.abc import Sequence
 
 from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.options import RedisOptions
-from heeler.brokers.redis.publishing import Places, publication_arguments, why_too_large
-from heeler.brokers.redis.stored import LETTERS, encode, encode_record
-from heeler.model import Action, Arrival, SettleAnswer, Settlement, SettleResult, all_ok
+from heeler.brokers.redis.publishing import Places, publication_arguments
+from heeler.brokers.redis.stored import LETTERS, encode
+from heeler.model import (
+    Action,
+    Arrival,
+    SettleAnswer,
+    Settlement,
+    SettleResult,
+    all_ok,
+    encode_bare_record,
+    settlement_too_large,
+)
 
 __all__ = ["Settling", "ending_arguments"]
 
 _ACCEPTED = SettleResult(SettleAnswer.ACCEPTED)
 _LOST = SettleResult(SettleAnswer.LOST)
-_RECORD_FACTOR = 16  # a record may be so many times as large as a message
 _ACTIONS = {Action.ACK: "ACK", Action.DEAD_LETTER: "DEAD", Action.RETRY: "RETRY", Action.RELEASE: "RELEASE"}
 
 
@@ -57,7 +65,7 @@ class Settling:
         most = options.max_payload
         is_plain = True
         for number, settlement in enumerate(settlements):
-            reason = _why_invalid(settlement, most)
+            reason = settlement_too_large(settlement, most)
             if settlement.action is Action.ACK and settlement.follow_ups is None and not reason:
                 arrivals = settlement.arrivals
                 if not arrivals:
@@ -140,7 +148,7 @@ class Settling:
                 "1" if settlement.suspect else "",
                 settlement.note,
                 envelope.reply_to or "",
-                encode_record(record) if record is not None else "",
+                encode_bare_record(record) if record is not None else "",
             ]
         if settlement.follow_ups is None:
             rest.append("")
@@ -178,17 +186,5 @@ def ending_arguments(settlement: Settlement) -> list[Argument]:
     return [
         f"{settlement.delivery.receipt.epoch} {envelope.keep!r} {letter} {kept}",
         envelope.reply_to or "",
-        encode_record(record) if record is not None else "",
+        encode_bare_record(record) if record is not None else "",
     ]
-
-
-def _why_invalid(settlement: Settlement, max_payload: int) -> str:
-    """Why the settlement cannot be stored as it is; empty if it can."""
-    record = settlement.record
-    if record is not None and (record.value is not None or record.saved is not None):
-        size = len(record.value or b"") + len(record.saved or b"")
-        if size > max_payload * _RECORD_FACTOR:
-            return f"the result has {size} bytes, the store takes {max_payload * _RECORD_FACTOR}"
-    if settlement.follow_ups is not None:
-        return why_too_large(settlement.follow_ups, max_payload)
-    return ""

@@ -8,7 +8,15 @@ from typing import Any
 import hiredis
 import msgspec
 
-from heeler.model import Envelope, ErrorRecord, ResultRecord, TaskStatus, cancelled_record, expired_record
+from heeler.model import (
+    Envelope,
+    ErrorRecord,
+    ResultRecord,
+    TaskStatus,
+    cancelled_record,
+    decode_bare_record,
+    expired_record,
+)
 
 __all__ = [
     "EXPIRED",
@@ -18,7 +26,6 @@ __all__ = [
     "content_of",
     "decode_errors",
     "encode",
-    "encode_record",
     "envelope_of",
     "expiry_of",
     "frames",
@@ -49,29 +56,6 @@ class NotStored(Exception):
     """Bytes under one of our keys that Heeler has not written."""
 
 
-class _StoredRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A ResultRecord's fields after the first, in order."""
-
-    status: TaskStatus
-    attempts: int
-    crashes: int
-    max_attempts: int | None
-    started_at: float | None
-    last_attempted_at: float | None
-    finished_at: float | None
-    next_at: float | None
-    worker_ids: tuple[str, ...]
-    errors: tuple[ErrorRecord, ...]
-    content_type: str
-    value: bytes | None
-    saved: bytes | None
-    fraction: float | None
-    message: str | None
-
-
-_decode_record = msgspec.msgpack.Decoder(_StoredRecord).decode
-
-
 def content_of(envelope: Envelope) -> bytes:
     """What a producer writes of a job: lengths, the head that scripts read, the envelope."""
     whole = encode(envelope)
@@ -88,30 +72,6 @@ def content_of(envelope: Envelope) -> bytes:
         )
     )
     return _LENGTHS.pack(len(whole), len(envelope.body), len(head)) + head + whole
-
-
-def encode_record(record: ResultRecord) -> bytes:
-    """A record without its envelope, which is stored beside it."""
-    # A plain tuple is encoded as the array-like struct would be, without making one.
-    return encode(
-        (
-            record.status,
-            record.attempts,
-            record.crashes,
-            record.max_attempts,
-            record.started_at,
-            record.last_attempted_at,
-            record.finished_at,
-            record.next_at,
-            record.worker_ids,
-            record.errors,
-            record.content_type,
-            record.value,
-            record.saved,
-            record.fraction,
-            record.message,
-        )
-    )
 
 
 def envelope_of(stored: bytes) -> Envelope:
@@ -160,30 +120,9 @@ def record_of(stored: bytes, next_at: bytes = b"", phase: bytes = b"", more: byt
     if letter == b"U":
         return _unrun_record(envelope, frames(tail))
     try:
-        return _filled(envelope, _decode_record(tail))
+        return decode_bare_record(tail, envelope)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotStored(f"the bytes are no record: {error}") from None
-
-
-def _filled(envelope: Envelope, stored: _StoredRecord) -> ResultRecord:
-    return ResultRecord(
-        envelope=envelope,
-        status=stored.status,
-        attempts=stored.attempts,
-        crashes=stored.crashes,
-        max_attempts=stored.max_attempts,
-        started_at=stored.started_at,
-        last_attempted_at=stored.last_attempted_at,
-        finished_at=stored.finished_at,
-        next_at=stored.next_at,
-        worker_ids=stored.worker_ids,
-        errors=stored.errors,
-        content_type=stored.content_type,
-        value=stored.value,
-        saved=stored.saved,
-        fraction=stored.fraction,
-        message=stored.message,
-    )
 
 
 def _after_runs(envelope: Envelope, known: list[bytes]) -> ResultRecord:
@@ -192,7 +131,7 @@ def _after_runs(envelope: Envelope, known: list[bytes]) -> ResultRecord:
         return ResultRecord(envelope=envelope, attempts=envelope.attempts, crashes=envelope.crashes)
     try:
         attempts, crashes, written, started, last, fraction, message, saved, *workers = known
-        record = _filled(envelope, _decode_record(written)) if written else ResultRecord(envelope=envelope)
+        record = decode_bare_record(written, envelope) if written else ResultRecord(envelope=envelope)
         ids = list(record.worker_ids)
         for worker in workers:
             if not ids or ids[-1] != worker.decode():

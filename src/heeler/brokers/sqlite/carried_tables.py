@@ -12,7 +12,7 @@ from heeler.brokers.carried.tables import CarriedTables
 from heeler.brokers.sqlite import latches
 from heeler.brokers.sqlite.publishing import find_answers, keep_answers
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_envelope, decode_record, encode, encode_record
+from heeler.brokers.sqlite.stored import decode_envelope, encode
 from heeler.model import (
     Arrival,
     CallId,
@@ -22,6 +22,8 @@ from heeler.model import (
     ResultRecord,
     RunReport,
     TaskStatus,
+    decode_bare_record,
+    encode_bare_record,
 )
 
 __all__ = ["SqliteTables"]
@@ -164,7 +166,7 @@ class SqliteTables(CarriedTables):
 
 def _columns(job: CarriedJob) -> tuple[Any, ...]:
     return (
-        None if job.record is None else encode_record(job.record),
+        None if job.record is None else encode_bare_record(job.record),
         job.sent,
         job.epoch,
         job.expires_at,
@@ -185,7 +187,7 @@ def _job_of(row: tuple[Any, ...]) -> CarriedJob:
     envelope = decode_envelope(row[1])
     return CarriedJob(
         envelope=envelope,
-        record=None if row[2] is None else decode_record(row[2], envelope),
+        record=None if row[2] is None else decode_bare_record(row[2], envelope),
         sent=row[3],
         epoch=row[4],
         expires_at=row[5],

@@ -10,8 +10,8 @@ import msgspec
 from heeler.brokers.sqlite.publishing import arrive, forget_job
 from heeler.brokers.sqlite.records import KnownJob
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_dead_details, decode_envelope, decode_record
-from heeler.model import ArrivalKind, DeadLetter, Envelope, TaskStatus, arrivals_of
+from heeler.brokers.sqlite.stored import decode_dead_details, decode_envelope
+from heeler.model import ArrivalKind, DeadLetter, Envelope, TaskStatus, arrivals_of, decode_bare_record
 
 __all__ = ["Parked", "newest", "oldest", "redrive", "revive", "with_ids"]
 
@@ -82,7 +82,7 @@ def revive(step: Step, job: KnownJob) -> bool:
     if job.forget_at is None or job.record is None:
         return False
     envelope = job.decoded()
-    if decode_record(job.record, envelope).status is TaskStatus.SUCCESSFUL:
+    if decode_bare_record(job.record, envelope).status is TaskStatus.SUCCESSFUL:
         return False
     parked = with_ids(step, [job.id], None, None)
     if not _live_again(step, envelope, job.envelope, parked[0].epoch if parked else 0):

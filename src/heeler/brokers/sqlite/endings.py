@@ -6,7 +6,7 @@ import msgspec
 
 from heeler.brokers.sqlite.publishing import forget_job
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import DeadDetails, decode_record, encode, encode_record
+from heeler.brokers.sqlite.stored import DeadDetails, encode
 from heeler.model import (
     Arrival,
     ArrivalKind,
@@ -16,6 +16,8 @@ from heeler.model import (
     TaskStatus,
     arrivals_of,
     cancelled_record,
+    decode_bare_record,
+    encode_bare_record,
 )
 
 __all__ = ["bury", "end_unrun", "forget_old", "is_kept", "keep_end", "withdraw"]
@@ -29,7 +31,7 @@ def is_kept(envelope: Envelope, record: ResultRecord | None) -> bool:
 def keep_end(step: Step, seq: int, envelope: Envelope, record: ResultRecord | None) -> None:
     """Store how a job that waits nowhere ended, or drop it."""
     if is_kept(envelope, record):
-        data = encode_record(record) if record is not None and envelope.keeps_result else None
+        data = encode_bare_record(record) if record is not None and envelope.keeps_result else None
         step.run("keep_record", (seq, data, step.now + envelope.keep))
         step.run("drop_history", (seq,))
     else:
@@ -43,7 +45,7 @@ def end_unrun(step: Step, seq: int, envelope: Envelope, reason: str) -> tuple[Ar
     """
     *_, attempts, crashes = step.row("place_of", (seq,))
     row = step.row("record", (seq,))
-    record = ResultRecord(envelope=envelope) if row is None else decode_record(row[0], envelope)
+    record = ResultRecord(envelope=envelope) if row is None else decode_bare_record(row[0], envelope)
     record = msgspec.structs.replace(record, attempts=attempts, crashes=crashes)
     record = cancelled_record(record, reason, step.now)
     keep_end(step, seq, envelope, record)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_envelope, decode_record
-from heeler.model import Envelope, ResultRecord, TaskStatus, expired_record
+from heeler.brokers.sqlite.stored import decode_envelope
+from heeler.model import Envelope, ResultRecord, TaskStatus, decode_bare_record, expired_record
 
 __all__ = ["KnownJob", "known_jobs", "records_of"]
 
@@ -51,11 +51,11 @@ class KnownJob(NamedTuple):
     def current_record(self, now: float) -> ResultRecord | None:
         """The record as it is now; None where only the id is kept."""
         if self.forget_at is not None:
-            return None if self.record is None else decode_record(self.record, self.decoded())
+            return None if self.record is None else decode_bare_record(self.record, self.decoded())
         envelope = self.decoded()
         is_leased = self.until is not None and self.until > now
         return msgspec.structs.replace(
-            ResultRecord(envelope=envelope) if self.record is None else decode_record(self.record, envelope),
+            ResultRecord(envelope=envelope) if self.record is None else decode_bare_record(self.record, envelope),
             status=TaskStatus.RUNNING if is_leased and self.reported else TaskStatus.READY,
             attempts=self.attempts,
             crashes=self.crashes,

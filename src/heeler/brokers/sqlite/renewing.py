@@ -8,8 +8,15 @@ import msgspec
 
 from heeler.brokers.sqlite.leases import held_leases
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_record, encode_record
-from heeler.model import Renewal, RenewalAnswer, ResultRecord, RunReport, TaskStatus
+from heeler.model import (
+    Renewal,
+    RenewalAnswer,
+    ResultRecord,
+    RunReport,
+    TaskStatus,
+    decode_bare_record,
+    encode_bare_record,
+)
 
 __all__ = ["extend"]
 
@@ -38,8 +45,8 @@ def extend(step: Step, renewals: Sequence[Renewal], lease: float) -> RenewalAnsw
         if renewal.report is not None:
             envelope = renewal.delivery.envelope
             row = step.row("record", (seq,))
-            record = ResultRecord(envelope=envelope) if row is None else decode_record(row[0], envelope)
-            step.run("keep_record", (seq, encode_record(_with_report(record, renewal.report)), None))
+            record = ResultRecord(envelope=envelope) if row is None else decode_bare_record(row[0], envelope)
+            step.run("keep_record", (seq, encode_bare_record(_with_report(record, renewal.report)), None))
             step.event(envelope, TaskStatus.RUNNING, renewal.report)
     step.run_many("renew", rows)
     return RenewalAnswer(frozenset(lost), frozenset(cancelled))

@@ -9,25 +9,25 @@ from heeler.brokers.sqlite.endings import bury, end_unrun, forget_old, is_kept
 from heeler.brokers.sqlite.leases import Held, held_leases
 from heeler.brokers.sqlite.publishing import add, arrive, arrive_well, find_answers, keep_answers
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_settle_answers, encode, encode_record
+from heeler.brokers.sqlite.stored import decode_settle_answers, encode
 from heeler.model import (
     Action,
     Arrival,
     CallId,
     Delivery,
-    Publication,
     SettleAnswer,
     Settlement,
     SettleResult,
     TaskStatus,
     all_ok,
+    encode_bare_record,
+    settlement_too_large,
 )
 
 __all__ = ["settle"]
 
 _ACCEPTED = SettleResult(SettleAnswer.ACCEPTED)
 _LOST = SettleResult(SettleAnswer.LOST)
-_RECORD_FACTOR = 16  # a record may be so many times as large as a message
 _FORGET_MORE = 16  # records that a step drops beyond as many as it adds
 
 
@@ -84,7 +84,7 @@ def _settle_all(step: Step, settlements: Sequence[Settlement]) -> list[SettleRes
         if lease is None or lease.epoch != receipt.epoch:
             answers.append(_LOST)
             continue
-        reason = _why_invalid(settlement, most)
+        reason = settlement_too_large(settlement, most)
         if reason:
             answers.append(SettleResult(SettleAnswer.INVALID, reason))
             continue
@@ -115,7 +115,7 @@ def _add_end(step: Step, ends: _Ends, settlement: Settlement, lease: Held) -> No
     envelope = delivery.envelope
     record = settlement.record
     if is_kept(envelope, record):
-        data = encode_record(record) if record is not None and envelope.keeps_result else None
+        data = encode_bare_record(record) if record is not None and envelope.keeps_result else None
         ends.records.append((seq, data, step.now + envelope.keep))
     else:
         ends.dropped.append((seq,))
@@ -165,7 +165,7 @@ def _come_back(step: Step, settlement: Settlement, lease: Held) -> None:
     counters = (settlement.attempts, settlement.crashes, settlement.suspect, settlement.note)
     step.run("write_history", (seq, place, at, lease.epoch, *counters))
     if settlement.record is not None:
-        step.run("keep_record", (seq, encode_record(settlement.record), None))
+        step.run("keep_record", (seq, encode_bare_record(settlement.record), None))
     if lease.cancelled:
         arrive(step, end_unrun(step, seq, envelope, "cancelled while it ran; it was given back"))
         return
@@ -176,26 +176,3 @@ def _come_back(step: Step, settlement: Settlement, lease: Held) -> None:
         step.put_back([(queue, rank, place, seq, task)])
     if is_retry:
         step.event(envelope, TaskStatus.READY, next_at=at if at > step.now else None)
-
-
-def _why_invalid(settlement: Settlement, max_payload: int) -> str:
-    """Why the settlement cannot be stored as it is; empty if it can."""
-    record = settlement.record
-    if record is not None and (record.value is not None or record.saved is not None):
-        size = len(record.value or b"") + len(record.saved or b"")
-        if size > max_payload * _RECORD_FACTOR:
-            return f"the result has {size} bytes, the store takes {max_payload * _RECORD_FACTOR}"
-    if settlement.follow_ups is not None:
-        return _why_too_large(settlement.follow_ups, max_payload)
-    return ""
-
-
-def _why_too_large(publication: Publication, max_payload: int) -> str:
-    envelopes = list(publication.envelopes)
-    for latch in publication.latches:
-        envelopes += [envelope for envelope in (latch.envelope, latch.on_break) if envelope is not None]
-    for envelope in envelopes:
-        size = len(envelope.body)
-        if size > max_payload:
-            return f"the message {envelope.id} that follows has {size} bytes, the broker takes {max_payload}"
-    return ""

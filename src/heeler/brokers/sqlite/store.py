@@ -13,9 +13,9 @@ from heeler.brokers.sqlite.publishing import arrive, forget_job, let_go
 from heeler.brokers.sqlite.records import KnownJob, known_jobs, records_of
 from heeler.brokers.sqlite.session import Session
 from heeler.brokers.sqlite.step import Step
-from heeler.brokers.sqlite.stored import decode_record, json_of
+from heeler.brokers.sqlite.stored import json_of
 from heeler.contracts import CancelAnswer, Inbox, ResultStore
-from heeler.model import JobFilter, LatchRecord, ResultRecord, TaskStatus
+from heeler.model import JobFilter, LatchRecord, ResultRecord, TaskStatus, decode_bare_record
 
 __all__ = ["SqliteResultStore"]
 
@@ -91,7 +91,7 @@ def _cancel(step: Step, id: str) -> CancelAnswer:
     if job is None:
         return CancelAnswer.NOT_FOUND
     if job.forget_at is not None:
-        if job.record is not None and decode_record(job.record, job.decoded()).status is TaskStatus.CANCELLED:
+        if job.record is not None and decode_bare_record(job.record, job.decoded()).status is TaskStatus.CANCELLED:
             return CancelAnswer.CANCELLED
         return CancelAnswer.ENDED
     if job.has_expired(step.now):
