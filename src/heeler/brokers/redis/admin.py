@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import msgspec
 
+from heeler.brokers.redis.connection import Argument
 from heeler.brokers.redis.link import Link
 from heeler.brokers.redis.options import RedisOptions
 from heeler.brokers.redis.reading import OWN_JOBS
@@ -35,9 +37,8 @@ class RedisQueueAdmin(QueueAdmin):
     async def sizes(self, queues: Sequence[str] | None = None) -> list[QueueSize]:
         if queues is not None and not queues:
             return []
-        asked, options = queues or (), self._options
-        kept = (options.dead_letter_ttl, options.dead_letter_limit)
-        said = await self._link().run(script("sizes"), *kept, len(asked), *asked)
+        asked = queues or ()
+        said = await self._once_pruned("sizes", len(asked), *asked)
         sizes = []
         for n in range(1, len(said), _SIZE_FIELDS):
             name, waiting, scheduled, running, dead, paused, oldest = said[n : n + _SIZE_FIELDS]
@@ -99,27 +100,30 @@ class RedisQueueAdmin(QueueAdmin):
     ) -> list[DeadLetter]:
         letters: list[DeadLetter] = []
         if limit > 0:
-            async for letter in self._each_letter("new", queue, task, after or ""):
-                letters.append(letter)
-                if len(letters) == limit:
+            most = min(limit, _BATCH) if queue is None and task is None else _BATCH
+            async for batch in self._walk("new", queue, task, after or "", most):
+                letters += batch
+                if len(letters) >= limit:
                     break
-        return letters
+        return letters[:limit]
 
     async def dead_letter(self, id: str) -> DeadLetter | None:
-        letters = await self._letters([id])
-        return letters[0] if letters else None
+        async for letters in self._named([id]):
+            return letters[0] if letters else None
+        return None
 
     async def redrive(
         self, ids: Sequence[str] | None = None, *, queue: str | None = None, task: str | None = None
     ) -> int:
         count = 0
-        for batch in await self._batches(ids, queue, task):
+        async for batch in self._walk("old", queue, task) if ids is None else self._named(ids):
             arguments: list[str | float] = []
-            jobs = [letter.envelope for letter in batch if letter.envelope is not None]
-            for envelope in jobs:
-                expires = "" if envelope.expires_in is None else envelope.expires_in
-                arguments += [envelope.id, expires, envelope.reply_to or ""]
-            count += await self._link().run(script("redrive"), len(jobs), *arguments)
+            for letter in batch:
+                if letter.envelope is not None and _matches(letter, queue, task):
+                    expires = "" if letter.envelope.expires_in is None else letter.envelope.expires_in
+                    arguments += [letter.envelope.id, expires, letter.envelope.reply_to or ""]
+            if arguments:
+                count += await self._link().run(script("redrive"), len(arguments) // 3, *arguments)
         return count
 
     async def purge_dead(
@@ -139,39 +143,42 @@ class RedisQueueAdmin(QueueAdmin):
             if not last:
                 return count
 
-    async def _batches(self, ids: Sequence[str] | None, queue: str | None, task: str | None) -> list[list[DeadLetter]]:
-        """The dead letters that are meant, oldest first, as many at a time as one script should take."""
-        if ids is not None:
-            chosen = []
-            for start in range(0, len(ids), _BATCH):
-                chosen += await self._letters(ids[start : start + _BATCH])
-            chosen = [letter for letter in chosen if _matches(letter, queue, task)]
-        else:
-            chosen = [letter async for letter in self._each_letter("old", queue, task)]
-        return [chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)]
+    # Dead letters are read in batches of a bounded size, and none is held longer than its batch.
 
-    async def _each_letter(
-        self, order: str, queue: str | None = None, task: str | None = None, after: str = ""
-    ) -> AsyncIterator[DeadLetter]:
+    async def _walk(
+        self, order: str, queue: str | None, task: str | None, begin: str = "", most: int = _BATCH
+    ) -> AsyncIterator[list[DeadLetter]]:
+        """All that were there at first; "new" or "old" says which come first, `begin` after which to begin."""
+        after = last = b""
         while True:
-            letters = await self._letters((), order, after)
-            for letter in letters:
-                if _matches(letter, queue, task):
-                    yield letter
-            if not letters:
+            meant = (order, queue or "", task or "", begin)
+            _, after, last, said = await self._once_pruned("dead", *meant, after, last, most)
+            yield _letters(said)
+            if not last:
                 return
-            after = letters[-1].id
 
-    async def _letters(self, ids: Sequence[str], order: str = "new", after: str = "") -> list[DeadLetter]:
-        options = self._options
-        said = await self._link().run(
-            script("dead"), options.dead_letter_ttl, options.dead_letter_limit, len(ids), *ids, order, after, _BATCH
-        )
-        return [_letter(*said[n : n + _LETTER_FIELDS]) for n in range(0, len(said), _LETTER_FIELDS)]
+    async def _named(self, ids: Sequence[str]) -> AsyncIterator[list[DeadLetter]]:
+        start = 0
+        while start < len(ids):
+            part = ids[start : start + _BATCH]
+            looked, _, _, said = await self._once_pruned("dead", "ids", len(part), *part)
+            yield _letters(said)
+            start += looked
+
+    async def _once_pruned(self, name: str, *arguments: Argument) -> Any:
+        """What the script says when the dead letters are gone that are kept no longer; it drops some in each call."""
+        kept = (self._options.dead_letter_ttl, self._options.dead_letter_limit)
+        while (said := await self._link().run(script(name), *kept, *arguments)) is None:
+            pass
+        return said
 
 
 def _matches(letter: DeadLetter, queue: str | None, task: str | None) -> bool:
     return (queue is None or letter.queue == queue) and (task is None or letter.task == task)
+
+
+def _letters(said: Sequence[bytes]) -> list[DeadLetter]:
+    return [_letter(*said[n : n + _LETTER_FIELDS]) for n in range(0, len(said), _LETTER_FIELDS)]
 
 
 def _letter(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 from redis_site import Site
 
+from heeler.brokers.redis.connection import Argument
+from heeler.brokers.redis.link import Link
+from heeler.brokers.redis.scripts import Script
 from heeler.clock import new_id
 from heeler.contracts import QueueShare
 from heeler.model import Action, Arrival, ArrivalKind, CallId, JobFilter, Latch, LatchRule
@@ -249,3 +253,46 @@ async def test_dead_letters_are_counted_and_dropped_without_being_read(private_s
     assert [(size.queue, size.dead) for size in await admin.sizes()] == [("a", 0), ("b", 0)]
     assert sent() - before < 100_000
     assert not [key for key in _keys(private_site, server) if key.startswith("dead")]
+
+
+async def _bury(worker: Worker, count: int, body: bytes) -> None:
+    for start in range(0, count, 50):
+        await publish(worker.broker, *(make_envelope(f"{n}", body=body) for n in range(start, min(start + 50, count))))
+        deliveries = await worker.take(min(50, count - start))
+        await worker.settle(*(settlement(delivery, Action.DEAD_LETTER, reason="bad") for delivery in deliveries))
+
+
+async def test_dead_letters_go_back_in_batches_of_a_bounded_size(
+    private_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await private_site.worker()
+    await _bury(worker, 120, b"x" * 100_000)
+    answers: list[int] = []
+    run = Link.run
+
+    async def measured(link: Link, script: Script, *arguments: Argument) -> Any:
+        said = await run(link, script, *arguments)
+        if script.name == "dead":
+            answers.append(sum(len(item) for item in said[-1]))
+        return said
+
+    monkeypatch.setattr(Link, "run", measured)
+    assert [letter.id for letter in await worker.broker.admin.dead_letters(limit=3)] == ["119", "118", "117"]
+    assert len(answers) == 1
+    assert await worker.broker.admin.redrive() == 120
+    assert max(answers) < 4.3e6
+    assert sum(answers[1:]) > 12e6, "each was read"
+    assert await worker.take_ids(120) == [f"{number}" for number in range(120)], "the oldest first"
+    assert await worker.broker.admin.redrive() == 0
+
+
+async def test_dead_letters_that_are_kept_no_longer_are_dropped_some_in_each_script(
+    private_site: Site, server: RedisServer
+) -> None:
+    await _bury(await private_site.worker(), 1200, b"x")
+    strict = await private_site.open(dead_letter_limit=5)
+    before = _calls(server)
+    assert [size.dead for size in await strict.admin.sizes()] == [5]
+    sent = _calls(server) - before
+    assert sent["evalsha"] + sent["eval"] >= 3
+    assert [letter.id for letter in await strict.admin.dead_letters()] == ["1199", "1198", "1197", "1196", "1195"]

@@ -49,19 +49,19 @@ local function bury_raw(id, queue, epoch, bytes, reason)
   bury(id, queue, '', epoch, bytes, {reason = reason, errors = '', attempts = 0, crashes = 0, is_raw = true})
 end
 
--- `seconds` and `most`: how long, and how many, dead letters are kept.
+local DROPPED_AT_ONCE = 500
+
+-- `seconds` and `most`: how long, and how many, dead letters are kept. Drop some of the others; whether those were all.
 local function prune_dead(seconds, most)
   local order = P .. 'dead:order'
   local surplus = call('ZCARD', order) - most
-  for _, id in ipairs(surplus > 0 and call('ZRANGE', order, 0, math.min(surplus, 1000) - 1) or {}) do
-    drop_letter(id)
-  end
-  while true do
+  for n = 1, DROPPED_AT_ONCE do
     local id = call('ZRANGE', order, 0, 0)[1]
-    local letter = id and letter_with(id)
+    local letter = id and n > surplus and letter_with(id)
     if not id or (letter and letter.died_at + seconds > now) then
-      return
+      return true
     end
     drop_letter(id)
   end
+  return false
 end

@@ -2,12 +2,15 @@
 -- Needs: start, given, jobs, burying
 --
 -- takes: how many seconds and how many dead letters are kept; queues; none: all known
--- returns: the time; of each queue its name, how many are waiting, scheduled, on lease and dead, '1' if it is paused, since
---          when the one waits that waits longest (or '')
+-- returns: nil: many dead letters had to be dropped first, ask again; else the time, and of each queue its name, how many
+--          are waiting, scheduled, on lease and dead, '1' if it is paused, since when the one waits that waits longest
+--          (or '')
 
 local LEVELS_LOOKED_AT = 201
 
-prune_dead(take_number(), take_number())
+if not prune_dead(take_number(), take_number()) then
+  return false
+end
 local queues = take_list()
 if #queues == 0 then
   queues = call('SUNION', P .. 'queues', P .. 'paused')
