@@ -19,6 +19,7 @@ __all__ = [
     "HeelerError",
     "IdConflict",
     "InvalidArguments",
+    "InvalidOption",
     "InvalidWorkflow",
     "PayloadTooLarge",
     "Reject",
@@ -47,6 +48,10 @@ class HeelerError(Exception):
 
 class ConfigurationError(HeelerError):
     """A setting, URL, option or task definition is wrong; the message lists what would be right."""
+
+
+class InvalidOption(ConfigurationError, ValueError, TypeError):
+    """A value given to `using(…)` cannot be right; the message says which, and what would be."""
 
 
 class InvalidArguments(HeelerError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from heeler.errors import InvalidOption
 from heeler.model import Reports, Retry, seconds_of
 from heeler.task_spec import moment_or_delay
 
@@ -40,7 +41,7 @@ NO_OVERRIDES = Overrides()
 def with_options(ask: Overrides, options: Mapping[str, Any]) -> Overrides:
     """The overrides with those of `options` that are not None put in.
 
-    Raises TypeError for an unknown option, naming the known ones, and TypeError or ValueError for a wrong value.
+    Raises TypeError for an unknown option, naming the known ones, and InvalidOption for a wrong value.
     """
     unknown = options.keys() - _CHECKS.keys()
     if unknown:
@@ -48,7 +49,10 @@ def with_options(ask: Overrides, options: Mapping[str, Any]) -> Overrides:
     asked: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
-            asked |= _CHECKS[name](value, name)
+            try:
+                asked |= _CHECKS[name](value, name)
+            except (TypeError, ValueError) as error:
+                raise InvalidOption(str(error)) from None
     return msgspec.structs.replace(ask, **asked)
 
 

@@ -91,8 +91,8 @@ class Task(Generic[P, R]):
         """The same task with other options for what is enqueued through it.
 
         `run_after` and `expires` take an aware datetime, a timedelta or seconds; durations are seconds or a
-        timedelta. With an `id` the enqueue is idempotent until `result_ttl` after the job's end. Raises ValueError
-        or TypeError for a wrong value.
+        timedelta. With an `id` the enqueue is idempotent until `result_ttl` after the job's end. Raises
+        InvalidOption for a wrong value.
         """
         given = {name: value for name, value in locals().items() if name != "self" and value is not None}
         return type(self)(self.spec, self._producer, with_options(self._ask, given))

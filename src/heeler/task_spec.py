@@ -63,8 +63,8 @@ def moment_or_delay(value: MomentOrDelay, what: str) -> tuple[float | None, floa
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(
-                f"{what}: {value.isoformat()} has no time zone, so it names a different moment on each machine; "
-                f"give an aware datetime, for example datetime.now(UTC) + timedelta(…), or a timedelta"
+                f"{what}: {value.isoformat()} is naive: it has no time zone, so it names a different moment on each "
+                f"machine; give an aware datetime, for example datetime.now(UTC) + timedelta(…), or a timedelta"
             )
         return value.timestamp(), 0.0
     return None, seconds_of(value, what)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from heeler import Retry
+from heeler import ConfigurationError, InvalidOption, Retry
 from heeler.overrides import NO_OVERRIDES, Overrides, with_options
 
 
@@ -61,8 +61,10 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
     ],
 )
 def test_a_wrong_value_names_its_option(option: str, value: object) -> None:
-    with pytest.raises((TypeError, ValueError), match=option):
+    with pytest.raises(InvalidOption, match=option) as caught:
         with_options(NO_OVERRIDES, {option: value})
+    for kind in (ConfigurationError, ValueError, TypeError):
+        assert isinstance(caught.value, kind)
 
 
 def test_a_retry_is_taken_as_it_is() -> None:

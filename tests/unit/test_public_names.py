@@ -19,6 +19,7 @@ ERRORS = {
     "Expired",
     "IdConflict",
     "InvalidArguments",
+    "InvalidOption",
     "InvalidWorkflow",
     "PayloadTooLarge",
     "Rejected",
