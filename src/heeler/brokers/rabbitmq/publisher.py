@@ -18,6 +18,8 @@ from heeler.errors import BrokerUnavailable, HeelerError
 
 __all__ = ["Parcel", "Publisher"]
 
+_REFUSED_FOR = 1.0  # seconds for which what the server refuses is sent again
+_PAUSE = 0.1
 _PIECE = 256  # messages that are written at once, before it is looked whether the server keeps up
 
 
@@ -41,7 +43,7 @@ class _Batch:
         self.first = 0
         self.left = len(parcels)
         self.returned: dict[int, str] = {}  # place in the batch → what the server said
-        self.refused = 0
+        self.refused: list[int] = []  # places in the batch
         self.written = 0
 
 
@@ -64,33 +66,49 @@ class Publisher:
         """Publish; returns when all is confirmed. The answer has those that reached no queue: place → why.
 
         They leave before `until` of the loop's clock (default: within `publish_timeout`) or not at all. Raises
-        BrokerUnavailable, if the server refuses some, confirms none for so long, or is lost.
+        BrokerUnavailable, if the server refuses some for a second, confirms none for so long, or is lost.
         """
         if not parcels:
             return {}
-        options = self._link.options
-        loop = asyncio.get_running_loop()
         if until is None:
-            until = loop.time() + options.publish_timeout
+            until = asyncio.get_running_loop().time() + self._link.options.publish_timeout
+        batch = await self._send(parcels, until)
+        return await self._insist(batch, until) if batch.refused else batch.returned
+
+    async def _insist(self, batch: _Batch, until: float) -> dict[int, str]:
+        """Send again what the server has refused: that passes where a queue has no leader just now, or is deleted."""
+        loop = asyncio.get_running_loop()
+        give_up_at = min(until, loop.time() + _REFUSED_FOR)
+        returned, refused = dict(batch.returned), batch.refused
+        while loop.time() < give_up_at:
+            await asyncio.sleep(_PAUSE)
+            again = await self._send([batch.parcels[place] for place in refused], until)
+            returned |= {refused[number]: why for number, why in again.returned.items()}
+            refused = [refused[number] for number in again.refused]
+            if not refused:
+                return returned
+        raise BrokerUnavailable(
+            f"RabbitMQ at {self._link.options.shown} refused {len(refused)} of {len(batch.parcels)} messages: a queue "
+            f"has no leader now, or is full (x-max-length with reject-publish)",
+            outcome_unknown=len(batch.parcels) > 1,
+        )
+
+    async def _send(self, parcels: Sequence[Parcel], until: float) -> _Batch:
+        """Publish once; returns when all is confirmed, or refused."""
+        options = self._link.options
         batch: _Batch | None = None
         try:
             async with asyncio.timeout_at(until):
                 connection = await self._link.connection(until)
                 channel = await self._confirming(connection)
-                batch = _Batch(parcels, loop.create_future())
+                batch = _Batch(parcels, asyncio.get_running_loop().create_future())
                 batch.done.add_done_callback(_look_at)
                 async with self._turn:
                     await self._write_all(connection, channel, batch)
         except TimeoutError:
             raise self._stalled(self._link.current, has_left=batch is not None and batch.written > 0) from None
         await self._confirmation(connection, batch, options.publish_timeout)
-        if batch.refused:
-            raise BrokerUnavailable(
-                f"RabbitMQ at {connection.shown} refused {batch.refused} of {len(parcels)} messages: a queue has no "
-                f"leader now, or is full (x-max-length with reject-publish)",
-                outcome_unknown=len(parcels) > 1,
-            )
-        return batch.returned
+        return batch
 
     async def _write_all(self, connection: Connection, channel: Channel, batch: _Batch) -> None:
         """Write no faster than the server reads. What has not been written when this ends is never sent."""
@@ -196,7 +214,7 @@ class Publisher:
                 continue
             self._confirmed += 1
             if not taken:
-                batch.refused += 1
+                batch.refused.append(number - batch.first)
             batch.left -= 1
             if not batch.left:
                 if not batch.done.done():

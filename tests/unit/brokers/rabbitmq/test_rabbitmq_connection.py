@@ -325,6 +325,20 @@ async def test_a_full_queue_that_refuses_is_an_error_that_says_so() -> None:
             await send(broker, envelope(), envelope(), envelope())
 
 
+async def test_what_is_refused_for_a_moment_is_sent_again() -> None:
+    full = Queue("q", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    async with opened(queues=(full,)) as broker:
+        await send(broker, envelope())
+        sending = asyncio.create_task(send(broker, envelope(id="second"), envelope(queue="other")))
+        async with asyncio.timeout(10):
+            while broker._publisher._confirmed < 3:
+                await broker.sizes(["q"])
+        await broker.acknowledge([one.tag for one in await broker.take("q", 10)])
+        assert await sending == ["", ""]
+        assert [one.envelope.id for one in await broker.take("q", 10)] == ["second"]
+        assert [size.waiting for size in await broker.sizes(["other"])] == [1]
+
+
 async def test_publishing_goes_on_over_connections_that_are_closed_again_and_again() -> None:
     async with opened("&queue_type=classic") as broker:
         ids = [f"{number:04}" for number in range(400)]
