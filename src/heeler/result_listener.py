@@ -84,7 +84,7 @@ class ResultListener:
             connections.on_opening = self._open_first
         self._begin()
         call_in_child(self._begin)
-        connections.on_disconnect.append(self._begin)
+        connections.on_disconnect.append(self._part)
 
     def _begin(self) -> None:
         """Nobody waits, nothing is open: at first, after a disconnection, and in a forked child."""
@@ -95,9 +95,20 @@ class ResultListener:
         self._task: asyncio.Task[None] | None = None
         self._callbacks: dict[str, list[NoticeCallback]] = {}
         self._watched: set[str] = set()
-        self._blocked: set[_BlockedThread] = set()  # those among the callbacks
+        self._blocked: set[_BlockedThread] = set()  # those among the callbacks, and on their way to them
         self._expiring: ExpiryWatch | None = None
         self._handles: WeakValueDictionary[str, Handle] = WeakValueDictionary()
+
+    def _part(self) -> None:
+        """After a disconnection: the loop on which all was heard is gone, and with it who was about to be admitted."""
+        self._cut_off_all()
+        self._begin()
+
+    def _cut_off_all(self) -> None:
+        for waiter in list(self._blocked):
+            self._dismiss(waiter)
+            waiter.was_cut_off = True
+            waiter.tell(None)
 
     @property
     def address(self) -> str | None:
@@ -244,10 +255,12 @@ class ResultListener:
             return None, timeout
         until = None if timeout is None else time.monotonic() + timeout
         waiter = _BlockedThread(id, generation)
-        io.loop.call_soon_threadsafe(self._admit, waiter)
+        self._blocked.add(waiter)
         try:
+            io.loop.call_soon_threadsafe(self._admit, waiter)
             waiter.wait(timeout)
         finally:
+            self._blocked.discard(waiter)
             if waiter.record is None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: it holds nothing any more
                     io.loop.call_soon_threadsafe(self._dismiss, waiter)
@@ -259,13 +272,14 @@ class ResultListener:
         return self._task is not None and not self._task.done()
 
     def _admit(self, waiter: _BlockedThread) -> None:
+        if waiter.was_cut_off:
+            return
         if waiter.id in self._unclaimed:
             waiter.tell(self._unclaimed.pop(waiter.id))
         elif waiter.generation != self.generation or not self._is_listening():
             waiter.tell(None)
         else:
             self._callbacks.setdefault(waiter.id, []).append(waiter)
-            self._blocked.add(waiter)
 
     def _dismiss(self, waiter: _BlockedThread) -> None:
         self._blocked.discard(waiter)
@@ -293,10 +307,7 @@ class ResultListener:
         try:
             await self._listen_on(inbox)
         finally:
-            for waiter in list(self._blocked):
-                self._dismiss(waiter)
-                waiter.was_cut_off = True
-                waiter.tell(None)
+            self._cut_off_all()
 
     async def _listen_on(self, inbox: Inbox) -> None:
         clock = self._connections.clock

@@ -164,3 +164,26 @@ def test_several_threads_wait_for_one_job(app, sized, held):
     for thread in waiting:
         thread.join(10)
     assert result.return_value == 1
+
+
+def test_a_thread_that_begins_to_wait_just_when_all_is_disconnected_is_told(app, monkeypatch):
+    task = app.task(name="never-run")(lambda: None)
+    with pytest.raises(ResultTimeout):
+        task.enqueue().get(timeout=0.05)  # from now on there is a listener
+    result = task.enqueue()
+    on_its_way = threading.Event()
+    monkeypatch.setattr(app._producer._listener, "_admit", lambda waiter: on_its_way.set())  # the loop stops before it
+    told: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            result.get()
+        except BrokerUnavailable as error:
+            told.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert on_its_way.wait(10)
+    app.connections.disconnect()
+    thread.join(10)
+    assert "the app was closed" in str(told[0])

@@ -28,8 +28,8 @@ def lifespan(
 
     @asynccontextmanager
     async def around(application: Any) -> AsyncIterator[dict[str, Any]]:
-        await queue.connections.io.arun(queue.connections.opened())
         try:
+            await queue.connections.io.arun(queue.connections.opened())
             async with AsyncExitStack() as stack:
                 if worker or isinstance(worker, Mapping):
                     options = worker if isinstance(worker, Mapping) else {}
