@@ -167,6 +167,60 @@ def test_coroutines_priorities_and_later_times(project: Project) -> None:
     """) == [0, -5, True]
 
 
+def test_a_task_may_be_sent_to_another_backend_than_its_own(project: Project) -> None:
+    id = project.run("answer(add.using(backend='at_once', queue_name='odd').enqueue(2, b=3).id)")
+    project.manage("heeler", "--backend", "at_once", "worker", "--burst", "--queues", "odd")
+    assert project.run(f"""
+        result = add.using(backend="at_once").get_result({id!r})
+        answer([result.status, result.return_value, result.backend])
+    """) == ["SUCCESSFUL", 5, "at_once"]
+
+
+def test_every_run_of_a_coroutine_has_database_connections_of_its_own_and_closes_them(project: Project) -> None:
+    assert project.run("""
+        from django.db.backends.signals import connection_created
+        from heeler.integrations.django.backend import app_of
+        made = []
+        connection_created.connect(lambda sender, connection, **kwargs: made.append(connection), weak=False)
+        results = [count_orders.enqueue() for _ in range(3)]
+        with app_of("default").worker(burst=True) as worker:
+            worker.wait(30)
+        for result in results:
+            result.refresh()
+        answer([[result.return_value for result in results], len(made), [one.connection for one in made]])
+    """) == [[0, 0, 0], 3, [None, None, None]]
+
+
+def test_times_are_naive_where_the_settings_say_so(project: Project) -> None:
+    assert project.run("""
+        import datetime
+        from django.conf import settings
+        from heeler.integrations.django.backend import app_of
+        settings.USE_TZ = False
+        before = datetime.datetime.now()
+        later = before + datetime.timedelta(hours=1)
+        ended, waiting = add.enqueue(1), add.using(run_after=later).enqueue(2)
+        with app_of("default").worker(burst=True) as worker:
+            worker.wait(30)
+        assert add.get_result(waiting.id).task.run_after == later
+        read = add.get_result(ended.id)
+        assert read.enqueued_at.tzinfo is None
+        assert abs(read.enqueued_at - ended.enqueued_at) < datetime.timedelta(seconds=5)
+        answer(read.enqueued_at <= read.started_at <= read.finished_at)
+    """)
+
+
+def test_with_an_eager_url_the_tests_of_a_project_need_no_worker(project: Project) -> None:
+    assert project.run("""
+        from django.test import override_settings
+        backend = {"BACKEND": "heeler.integrations.django.HeelerBackend", "QUEUES": [], "OPTIONS": {"url": "eager://"}}
+        with override_settings(TASKS={"default": backend}):
+            result = add.enqueue(1, b=5)
+            result.refresh()
+            answer([result.status, result.return_value])
+    """) == ["SUCCESSFUL", 6]
+
+
 def test_signals_are_sent_where_things_happen(project: Project) -> None:
     assert project.run("""
         import sys

@@ -16,7 +16,7 @@ from heeler.app import Heeler
 if not apps.ready:
     django.setup()
 
-from heeler.integrations.django.backend import app_of
+from heeler.integrations.django.backend import app_of, register_all
 
 __all__ = [*settings.TASKS]
 
@@ -26,4 +26,5 @@ autodiscover_modules("tasks")
 def __getattr__(alias: str) -> Heeler:
     if alias.startswith("__") or alias not in settings.TASKS:
         raise AttributeError(f"TASKS has no backend {alias!r}; it has {', '.join(settings.TASKS)}")
+    register_all(alias)
     return app_of(alias)

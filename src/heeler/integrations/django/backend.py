@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,17 +90,21 @@ class HeelerBackend(BaseTaskBackend):
     def validate_task(self, task: Task) -> None:
         """Called for every task that is made: also registers it. Raises InvalidTask."""
         super().validate_task(task)
-        self._register(task)
+        self.register(task)
 
-    def _register(self, task: Task) -> None:
+    def register(self, task: Task) -> None:
+        """Have workers of this backend know the task; harmless twice."""
         name = task.module_path
         if name in self.app.tasks:
             return
+        queue = task.queue_name
+        if self.queues and queue not in self.queues:  # it is another backend's, and comes here by `using`
+            queue = min(self.queues)
         asked = {option: getattr(task, option, None) for option in _TASK_OPTIONS}
         self.app.task(
             runner(task, self.alias, type(self)),
             name=name,
-            queue_name=task.queue_name,
+            queue_name=queue,
             priority=int(task.priority),
             on_failure=failure_teller(task, self.alias, type(self)),
             **{option: value for option, value in asked.items() if value is not None},
@@ -163,12 +168,28 @@ class HeelerBackend(BaseTaskBackend):
 
 def app_of(alias: str) -> Heeler:
     """The app behind the backend of this alias. Raises ImproperlyConfigured."""
+    return _backend(alias).app
+
+
+def register_all(alias: str) -> None:
+    """Have the app behind this alias know all tasks that modules have, of whatever backend they are.
+
+    `task.using(backend=…)` sends any of them anywhere. Raises ImproperlyConfigured.
+    """
+    backend = _backend(alias)
+    for module in list(sys.modules.values()):
+        for value in list(getattr(module, "__dict__", {}).values()):
+            if issubclass(type(value), Task):  # not isinstance, which wakes lazy objects
+                backend.register(value)
+
+
+def _backend(alias: str) -> HeelerBackend:
     from heeler.integrations.django.standard import task_backends
 
     backend = task_backends[alias]
     if not isinstance(backend, HeelerBackend):
         raise ImproperlyConfigured(f"TASKS[{alias!r}] is a {type(backend).__name__}, not a HeelerBackend")
-    return backend.app
+    return backend
 
 
 def _app(alias: str, options: Mapping[str, Any], queues: list[str]) -> Heeler:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from heeler import TaskStatus
@@ -12,7 +15,7 @@ from heeler.integrations.django.standard import Task, TaskError, TaskResult, Tas
 from heeler.model import ErrorRecord
 from heeler.task_result import TaskResult as Job
 
-__all__ = ["error_of", "result_of", "set_fields", "task_named"]
+__all__ = ["as_django_has_it", "error_of", "result_of", "set_fields", "task_named"]
 
 _STATUSES = {
     TaskStatus.READY: TaskResultStatus.READY,
@@ -29,6 +32,13 @@ def set_fields(result: TaskResult, **fields: Any) -> None:
         object.__setattr__(result, name, value)
 
 
+def as_django_has_it(moment: datetime | None) -> datetime | None:
+    """Naive, in the time zone of the settings, where these say USE_TZ = False."""
+    if moment is None or settings.USE_TZ:
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
+
+
 def task_named(path: str) -> Task:
     """The task at this dotted path. Raises TaskResultDoesNotExist if there is none (any more)."""
     try:
@@ -43,16 +53,16 @@ def task_named(path: str) -> Task:
 def result_of(job: Job[Any], alias: str) -> TaskResult:
     """The job as it is known now. Raises TaskResultDoesNotExist if its task is gone."""
     task = task_named(job.name).using(
-        queue_name=job.queue_name, priority=job.priority, run_after=job.run_after, backend=alias
+        queue_name=job.queue_name, priority=job.priority, run_after=as_django_has_it(job.run_after), backend=alias
     )
     result = TaskResult(
         task=task,
         id=job.id,
         status=_STATUSES[job.status],
-        enqueued_at=job.enqueued_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        last_attempted_at=job.last_attempted_at,
+        enqueued_at=as_django_has_it(job.enqueued_at),
+        started_at=as_django_has_it(job.started_at),
+        finished_at=as_django_has_it(job.finished_at),
+        last_attempted_at=as_django_has_it(job.last_attempted_at),
         args=list(job.args),
         kwargs=job.kwargs,
         backend=alias,

@@ -8,13 +8,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from heeler import TaskContext as HeelerContext
 from heeler import current_context
-from heeler.integrations.django.results import set_fields
+from heeler.integrations.django.results import as_django_has_it, set_fields
 from heeler.integrations.django.standard import (
     Task,
     TaskContext,
@@ -35,12 +35,16 @@ def runner(task: Task, alias: str, sender: type) -> Callable[..., Any]:
 
         @functools.wraps(task.func)
         async def arun(*args: Any, **kwargs: Any) -> Any:
-            result = _begun(task, alias, args, kwargs)
-            await task_started.asend(sender, task_result=result)
-            value = normalize_json(await task.func(*_with_context(task, result, args), **kwargs))
-            _succeeded(result, value)
-            await task_finished.asend(sender, task_result=result)
-            return value
+            async with ThreadSensitiveContext():  # database connections of its own, as a request under ASGI has
+                try:
+                    result = _begun(task, alias, args, kwargs)
+                    await task_started.asend(sender, task_result=result)
+                    value = normalize_json(await task.func(*_with_context(task, result, args), **kwargs))
+                    _succeeded(result, value)
+                    await task_finished.asend(sender, task_result=result)
+                    return value
+                finally:
+                    await sync_to_async(connections.close_all)()  # their thread ends here, too
 
         return _without_signature(arun)
 
@@ -107,7 +111,7 @@ def _result(
         task=task,
         id=context.id,
         status=TaskResultStatus.RUNNING,
-        enqueued_at=context.enqueued_at,
+        enqueued_at=as_django_has_it(context.enqueued_at),
         started_at=now,
         finished_at=None,
         last_attempted_at=now,
