@@ -172,7 +172,8 @@ def test_a_thread_that_begins_to_wait_just_when_all_is_disconnected_is_told(app,
         task.enqueue().get(timeout=0.05)  # from now on there is a listener
     result = task.enqueue()
     on_its_way = threading.Event()
-    monkeypatch.setattr(app._producer._listener, "_admit", lambda waiter: on_its_way.set())  # the loop stops before it
+    listener = app._producer.source.listener
+    monkeypatch.setattr(listener, "_admit", lambda waiter: on_its_way.set())  # the loop stops before it
     told: list[BaseException] = []
 
     def wait() -> None:
