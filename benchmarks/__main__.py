@@ -169,6 +169,21 @@ def schedules(runs: int) -> None:
     console.print(shown)
 
 
+def workflows(runs: int) -> None:
+    shown = table(
+        "A chord of 10,000 no-op members, in turns with a plain drain, one worker process",
+        "broker",
+        "plain drain",
+        "members of the chord",
+        "share",
+    )
+    for name, url in (("memory", MEMORY), *SERVED.items()):
+        case = "workflows:chord_beside_drain"
+        got = medians(min(runs, 3), lambda u=url, c=case: in_process(c, u, members=10_000))
+        shown.add_row(name, f"{got['plain/s']:,.0f}/s", f"{got['chord/s']:,.0f}/s", f"{got['share']:.0%}")
+    console.print(shown)
+
+
 SECTIONS = {
     "drain": drain,
     "enqueue": enqueue,
@@ -179,6 +194,7 @@ SECTIONS = {
     "costs": costs,
     "stages": by_stage,
     "schedules": schedules,
+    "workflows": workflows,
     "backlog": backlog,
     "memory": memory,
     "rabbitmq": rabbitmq.jobs,

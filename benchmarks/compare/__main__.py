@@ -24,6 +24,8 @@ def main() -> None:
     extent = QUICK if asked.quick else FULL
     with redis_server(asked.redis, tuple(asked.databases)) as server:
         systems = [System(name, server) for name in asked.systems]
+        if asked.joins:
+            systems = [system for system in systems if system.about["joins"]]
         surroundings = [machine(), server.describe(), f"load before the start {os.getloadavg()[0]:.1f}"]
         _introduce(systems, surroundings)
         begin = time.monotonic()
@@ -31,10 +33,11 @@ def main() -> None:
         for number in range(asked.rounds or (1 if asked.quick else 3)):
             for system in systems:
                 console.print(f"[dim]{time.monotonic() - begin:5.0f} s  round {number + 1}: {system.name}[/]")
-                rounds[system.name].append(system.round(extent))
+                rounds[system.name].append(system.join(extent) if asked.joins else system.round(extent))
     figures = {name: medians(its_rounds) for name, its_rounds in rounds.items()}
     _print_tables(figures, len(rounds[systems[0].name]))
-    _write(systems, figures, rounds, surroundings)
+    if not asked.joins:
+        _write(systems, figures, rounds, surroundings)
 
 
 def _arguments() -> argparse.Namespace:
@@ -46,6 +49,7 @@ def _arguments() -> argparse.Namespace:
         help=f"a list like heeler,huey; default: {','.join(known_systems())}",
     )
     parser.add_argument("--quick", action="store_true", help="one round, short cases: some minutes less, more noise")
+    parser.add_argument("--joins", action="store_true", help="joins only: of the systems that have them, no chart")
     parser.add_argument("--rounds", type=int, help="of each figure the median of so many is printed (default: 3)")
     parser.add_argument("--redis", help="redis://host:port of a server to use; default: a private one is started")
     parser.add_argument(
@@ -74,6 +78,8 @@ def _introduce(systems: list[System], surroundings: list[str]) -> None:
 
 def _print_tables(figures: dict[str, dict[str, float]], rounds: int) -> None:
     for title, rows in SECTIONS.items():
+        if not any(row.figure in its for row in rows for its in figures.values()):
+            continue
         table = Table(title=f"{title} (median of {rounds})", title_justify="left", header_style="bold")
         table.add_column("")
         for name in figures:

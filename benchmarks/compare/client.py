@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import inspect
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class Client:
             "versions": {package: version(package) for package in self._system.PACKAGES},
             "setup": " ".join((self._system.__doc__ or "").split()),
             "crash safe": self._system.CRASH_SAFE,
+            "joins": hasattr(self._system, "join"),
             "worker commands": {
                 f"{job} {processes}": self._system.workers(processes, job)
                 for job in ("noop", "sleep", "payload")
@@ -143,6 +145,17 @@ class Client:
             "result p50 ms": percentile(results, 0.5),
             "result p99 ms": percentile(results, 0.99),
         }
+
+    async def join(self, members: int, times: int) -> dict[str, float]:
+        """Members per second of a join, from the call that enqueues it to the result of the last job."""
+        rates = []
+        for _ in range(times):
+            begin = time.perf_counter()
+            value = await self._call(self._system.result_of_join, await self._call(self._system.join, members))
+            rates.append(members / (time.perf_counter() - begin))
+            if value != members:
+                raise AssertionError(f"the last job was given {value} results of {members}")
+        return {"members/s": statistics.median(rates)}
 
     async def idle(self, seconds: float, pids: list[int]) -> dict[str, float]:
         """What the workers cost that have nothing to do."""

@@ -44,6 +44,7 @@ LATENCIES = [
     Row("idle: enqueue to result, p50", "idle result p50 ms", " ms", True),
     Row("idle: enqueue to result, p99", "idle result p99 ms", " ms", True),
 ]
+JOINS = [Row("no-op members of a join, from its enqueue to the last job's result", "join members/s", "/s")]
 COSTS = [
     Row("drain, no-op: CPU of the worker, per job", "drain noop 1 worker CPU µs/job", " µs", True),
     Row("drain, no-op: CPU of the server, per job", "drain noop 1 server CPU µs/job", " µs", True),
@@ -57,6 +58,7 @@ SECTIONS = {
     "Drain, results stored": DRAINS,
     "Enqueue from one process": ENQUEUES,
     "Latency, one job at a time": LATENCIES,
+    "Joins (Heeler's and Celery's chord, taskiq's pipelines)": JOINS,
     "Cost": COSTS,
 }
 

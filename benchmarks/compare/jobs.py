@@ -30,6 +30,14 @@ def process() -> int:
     return os.getpid()
 
 
+def numbers(count: int) -> list[int]:
+    return list(range(count))
+
+
+def size(values: list[int]) -> int:
+    return len(values)
+
+
 async def async_noop(a: int, b: int) -> int:
     return a + b
 
@@ -52,12 +60,23 @@ async def async_process() -> int:
     return os.getpid()
 
 
+async def async_numbers(count: int) -> list[int]:
+    return list(range(count))
+
+
+async def async_size(values: list[int]) -> int:
+    return len(values)
+
+
 PLAIN = {"noop": noop, "sleep": sleep, "payload": payload, "clock": clock, "process": process}
+PLAIN |= {"numbers": numbers, "size": size}
 COROUTINES = {
     "noop": async_noop,
     "sleep": async_sleep,
     "payload": async_payload,
     "clock": async_clock,
     "process": async_process,
+    "numbers": async_numbers,
+    "size": async_size,
 }
 ARGUMENTS = {"noop": (1, 2), "sleep": (), "payload": ("x" * 1024,), "clock": (), "process": ()}

@@ -26,10 +26,13 @@ class Extent:
     latencies: int
     idle: float
     drained_by_two: tuple[str, ...]
+    joined: int
 
 
-FULL = Extent(enqueue=2.0, drain=3.0, latencies=300, idle=15.0, drained_by_two=("noop", "sleep", "payload"))
-QUICK = Extent(enqueue=0.7, drain=1.0, latencies=100, idle=3.0, drained_by_two=("noop",))
+FULL = Extent(
+    enqueue=2.0, drain=3.0, latencies=300, idle=15.0, drained_by_two=("noop", "sleep", "payload"), joined=10_000
+)
+QUICK = Extent(enqueue=0.7, drain=1.0, latencies=100, idle=3.0, drained_by_two=("noop",), joined=1_000)
 JOBS = ("noop", "sleep", "payload")
 
 
@@ -50,7 +53,7 @@ class System:
             figures |= self._work(extent, job, 1)
         for job in extent.drained_by_two:
             figures |= self._work(extent, job, 2)
-        return figures
+        return figures | self.join(extent)
 
     def _enqueue(self, extent: Extent) -> Figures:
         self._server.empty()
@@ -83,6 +86,16 @@ class System:
             **{f"idle {name}": value for name, value in (waited | idled).items()},
             **{f"drain {job} {processes} {name}": value for name, value in drained.items()},
         }
+
+    def join(self, extent: Extent) -> Figures:
+        """Where it has joins: with one worker process, that of the no-op drain."""
+        if not self.about["joins"]:
+            return {}
+        self._server.empty()
+        with self._workers("noop 1"):
+            join = ("join", {"members": extent.joined, "times": 3})
+            _, joined = self._client([("meet", {"processes": 1}), join])
+        return {f"join {name}": value for name, value in joined.items()}
 
     def _client(self, cases: list[Any]) -> list[dict[str, Any]]:
         return ask_client(self._python, "benchmarks.compare.client", self.name, cases, self._surroundings)

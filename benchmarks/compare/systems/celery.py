@@ -1,6 +1,7 @@
 """One solo worker per process (ten threads for jobs that sleep; prefork and gevent were slower), JSON, `acks_late`
 with `reject_on_worker_lost`, so that a killed worker's jobs return after the visibility timeout; prefetch 64;
-events, gossip, mingle and heartbeats off. No bulk call: one kept producer, one job after the other."""
+events, gossip, mingle and heartbeats off. No bulk call: one kept producer, one job after the other. Joins by
+`chord`."""
 
 # /// script
 # dependencies = ["celery[redis]", "hiredis"]
@@ -8,7 +9,7 @@ events, gossip, mingle and heartbeats off. No bulk call: one kept producer, one 
 
 import sys
 
-from celery import Celery
+from celery import Celery, chord
 from redis import Redis
 
 from benchmarks.compare.jobs import ARGUMENTS, BROKER, PLAIN, RESULTS
@@ -47,6 +48,14 @@ def enqueue_in_bulk(job: str, count: int) -> None:
 
 def result_of(sent: object) -> object:
     return sent.get(timeout=10)
+
+
+def join(count: int) -> object:
+    return chord([tasks["noop"].s(1, number) for number in range(count)])(tasks["size"].s())
+
+
+def result_of_join(sent: object) -> object:
+    return sent.get(timeout=300)
 
 
 def unfinished(sent: int, broker: Redis, results: Redis) -> int:

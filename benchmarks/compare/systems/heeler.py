@@ -10,7 +10,7 @@ import sys
 from redis import Redis
 
 from benchmarks.compare.jobs import ARGUMENTS, BROKER, COROUTINES
-from heeler import Heeler
+from heeler import Heeler, chord, group
 
 PACKAGES = ("heeler", "msgspec", "hiredis", "uvloop")
 CRASH_SAFE = True
@@ -38,6 +38,16 @@ def enqueue_in_bulk(job: str, count: int) -> None:
 def result_of(sent: object) -> object:
     """Wait for the result, as fast as can be."""
     return sent.get(timeout=10)
+
+
+def join(count: int) -> object:
+    """Jobs of which one more waits for all, and gets the list of their results; None stands for what cannot do that."""
+    return chord(group(tasks["noop"].s(1, number) for number in range(count)), tasks["size"].s()).enqueue()
+
+
+def result_of_join(sent: object) -> object:
+    """Wait for the last one."""
+    return sent.get(timeout=300)
 
 
 def unfinished(sent: int, broker: Redis, results: Redis) -> int:
