@@ -69,8 +69,12 @@ class Connection(Gated):
         self._transaction = Transaction(self)
         self._raw: sqlite3.Connection | None = None
         self._is_closed = False
-        with self.used():
-            pass
+        try:
+            with self.used():
+                pass
+        except BaseException:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def used(self) -> Iterator[sqlite3.Connection]:
@@ -210,10 +214,12 @@ class Connection(Gated):
     def close(self) -> None:
         self.enter()
         try:
-            self._is_closed = True
+            was_closed, self._is_closed = self._is_closed, True
             self.shut()
         finally:
             self.leave()
+        if not was_closed:
+            self._lock.let_go()
 
 
 class Transaction:

@@ -28,6 +28,9 @@ _SLICE = 0.001  # seconds in which a process that has queued may write again wit
 class WriterLock:
     """The right to write to one database file; one object for each file and process (see `writer_lock`).
 
+    Its users are counted: closing any descriptor of a file gives up all record locks that the process has on it, so the
+    side file is closed when nobody here wants to write any more, and not before. `_write` is held while it is.
+
     Record locks belong to the whole process, so its threads queue at a turnstile of their own first. `fcntl` knows no
     time limit: where the lock is not to be had at once, a waiter thread goes for it while the caller waits with one.
     """
@@ -42,12 +45,14 @@ class WriterLock:
         self._write = threading.Lock()
         self._waiter = _Waiter(self._file)
         self._queued_at = float("-inf")
+        self._users = 0
+        self._is_closed = False
 
     def acquire(self, timeout: float) -> None:
-        """Wait for the turn. Raises BrokerUnavailable after `timeout` seconds."""
+        """Wait for the turn. Raises BrokerUnavailable after `timeout` seconds, and once all users have let it go."""
         # Nobody else writes: the usual case, in which nothing here waits or looks at a clock.
         entered = not self._turnstile.locked() and self._write.acquire(False)
-        if entered and self._waiter.idle and self._take_at_once():
+        if entered and self._waiter.idle and not self._is_closed and self._take_at_once():
             return
         deadline = time.monotonic() + timeout
         if not entered and self._turnstile.acquire(timeout=timeout):
@@ -55,6 +60,9 @@ class WriterLock:
             self._turnstile.release()
         if not entered:
             raise self._timed_out(timeout)
+        if self._is_closed:
+            self._write.release()
+            raise BrokerUnavailable(f"the writers' lock {self._path} is closed; open the database again first")
         if not self._waiter.take(max(0.0, deadline - time.monotonic())):
             self._write.release()
             raise self._timed_out(timeout)
@@ -62,6 +70,20 @@ class WriterLock:
     def release(self) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _WRITE)
         self._write.release()
+
+    def let_go(self) -> None:
+        """One user less; to be called once for each call of `writer_lock`."""
+        with _registry:
+            self._users -= 1
+            if self._users or _locks.get(self._path) is not self or not self._write.acquire(False):
+                return
+            try:
+                if self._waiter.end():
+                    self._is_closed = True
+                    del _locks[self._path]
+                    os.close(self._file)
+            finally:
+                self._write.release()
 
     def _take_at_once(self) -> bool:
         now = time.monotonic()
@@ -79,7 +101,7 @@ class WriterLock:
         return True
 
     def _timed_out(self, timeout: float) -> BrokerUnavailable:
-        holder = _holder(self._file)
+        holder = None if self._is_closed else _holder(self._file)
         who = "another thread of this process" if holder is None else f"process {holder}"
         return BrokerUnavailable(
             f"waited {timeout:g} s to write to the database beside {self._path}, which {who} holds; if that process "
@@ -97,6 +119,7 @@ class _Waiter:
         self._sent = threading.Semaphore(0)
         self._got = threading.Semaphore(0)
         self._wished = False
+        self._is_ended = False
         self._thread: threading.Thread | None = None
 
     def take(self, timeout: float) -> bool:
@@ -114,9 +137,19 @@ class _Waiter:
             self._wished = False
             return self._got.acquire(blocking=False)  # it came between the two lines above
 
+    def end(self) -> bool:
+        """Have the thread end, unless it still waits for others; whether it does not touch the file any more."""
+        with self._gate:
+            self._is_ended = self.idle
+            if self._is_ended:
+                self._sent.release()
+            return self._is_ended
+
     def _run(self) -> None:
         while True:
             self._sent.acquire()
+            if self._is_ended:
+                return
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, _TURNSTILE)
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, _WRITE)
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURNSTILE)
@@ -135,13 +168,12 @@ _registry = threading.Lock()
 
 
 def writer_lock(path: Path) -> WriterLock:
-    """The lock of this side file in this process, made at its first use and kept: closing any descriptor of the file
-    would give up the record locks that the process has on it.
-    """
+    """The lock of this side file in this process, for one user more, who lets it go in the end."""
     with _registry:
         lock = _locks.get(path)
         if lock is None:
             lock = _locks[path] = WriterLock(path)
+        lock._users += 1
         return lock
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -42,6 +43,16 @@ class Holder:
     def take(self) -> None:
         self.tell("take")
         assert line(self.process) == "take"
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has the file open."""
+    wanted = path.stat()
+    for descriptor in range(1024):
+        with contextlib.suppress(OSError):  # not in use
+            if os.path.samestat(os.fstat(descriptor), wanted):
+                return True
+    return False
 
 
 def test_a_thread_waits_for_another(tmp_path: Path) -> None:
@@ -148,3 +159,54 @@ def test_no_writer_starves(tmp_path: Path) -> None:
     thread.join()
     assert "other" in turns
     assert turns.count("busy") < 2000
+
+
+def test_the_side_file_is_closed_when_its_last_user_has_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = writer_lock(path)
+    assert writer_lock(path) is lock
+    lock.let_go()
+    assert is_open(path)
+    lock.acquire(1.0)
+    lock.release()
+    lock.let_go()
+    assert not is_open(path)
+    with pytest.raises(BrokerUnavailable, match="open the database again"):
+        lock.acquire(1.0)
+    again = writer_lock(path)
+    again.acquire(1.0)
+    again.release()
+    again.let_go()
+    assert not is_open(path)
+
+
+def test_the_thread_that_has_waited_ends_with_its_lock(tmp_path: Path) -> None:
+    lock = writer_lock(tmp_path / "lock")
+    with Holder(tmp_path / "lock") as holder:
+        holder.take()
+        with pytest.raises(BrokerUnavailable):
+            lock.acquire(0.01)
+        thread = lock._waiter._thread
+        assert thread is not None
+        assert thread.is_alive()
+    lock.acquire(30.0)
+    lock.release()
+    lock.let_go()
+    thread.join(30.0)
+    assert not thread.is_alive()
+
+
+def test_a_lock_that_a_thread_still_waits_for_stays_open(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = writer_lock(path)
+    with Holder(path) as holder:
+        holder.take()
+        with pytest.raises(BrokerUnavailable):
+            lock.acquire(0.01)  # its waiter thread is in the kernel now
+        lock.let_go()
+        assert is_open(path)
+        assert writer_lock(path) is lock
+    lock.acquire(30.0)
+    lock.release()
+    lock.let_go()
+    assert not is_open(path)
