@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks import rabbitmq, stages
 from benchmarks.measure import in_process, machine, medians
-from benchmarks.redis_costs import FIGURES
+from benchmarks.redis_costs import FIGURES, LONGEST
 from benchmarks.redis_server import private_redis, round_trip, slowed
 from benchmarks.tables import console, table
 
@@ -126,9 +126,9 @@ def distance(runs: int) -> None:
 
 
 def costs(runs: int) -> None:
-    shown = table("What a job costs a Redis server", "", *FIGURES)
+    shown = table("What a job costs a Redis server", "", *FIGURES, LONGEST)
     got = medians(runs, lambda: in_process("redis_costs", REDIS, jobs=60_000))
-    shown.add_row("each job", *(f"{got[name]:.3g}" for name in FIGURES))
+    shown.add_row("each job", *(f"{got[name]:.3g}" for name in (*FIGURES, LONGEST)))
     console.print(shown)
 
 

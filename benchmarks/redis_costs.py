@@ -5,20 +5,25 @@ import os
 from redis import Redis
 
 FIGURES = ("commands enqueued", "commands drained", "CPU µs enqueued", "CPU µs drained", "bytes waiting", "bytes ended")
+LONGEST = "longest script ms"
+_LOGGED_FROM = 500  # microseconds
 
 
 def redis_costs(jobs: int) -> dict[str, float]:
-    """Figures for each job."""
+    """Figures for each job, and for how long one script has blocked the server at most."""
     from benchmarks.cases import drain_waiting
     from benchmarks.jobs import app, coroutine_noop
 
     with Redis.from_url(os.environ["HEELER_URL"]) as server:
         coroutine_noop.enqueue(0, 0)
+        server.config_set("slowlog-log-slower-than", _LOGGED_FROM)
+        server.config_set("slowlog-max-len", 100_000)
         before = _look(server)
         last = coroutine_noop.enqueue_many([(n, n) for n in range(jobs)])[-1]
         enqueued = _look(server)
         drain_waiting(app, last)
         drained = _look(server)
+        longest = max([entry["duration"] for entry in server.slowlog_get(100_000)], default=_LOGGED_FROM)
     steps = [
         [later - sooner for later, sooner in zip(after, earlier, strict=True)]
         for after, earlier in ((enqueued, before), (drained, enqueued))
@@ -30,6 +35,7 @@ def redis_costs(jobs: int) -> dict[str, float]:
         "CPU µs drained": steps[1][1] / jobs * 1e6,
         "bytes waiting": steps[0][2] / jobs,
         "bytes ended": (drained[2] - before[2]) / jobs,
+        LONGEST: longest / 1e3,
     }
 
 
