@@ -1,5 +1,10 @@
 """Jobs whose task is not here."""
 
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
 from heeler import Heeler, TaskStatus
 from heeler.clock import SystemClock
 from heeler.codecs import Codecs
@@ -70,3 +75,22 @@ def test_after_five_tries_it_is_a_dead_letter_that_names_the_tasks_known_here(ap
     (letter,) = app.dead_letters.list()
     assert letter.reason.startswith("UnknownTask")
     assert "known.here" in letter.reason
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{folder}/jobs.db?synchronous=normal"])
+def test_two_workers_with_disjoint_tasks_on_one_queue_finish_the_jobs_of_both(url: str, tmp_path: Path):
+    with Heeler(url.format(folder=tmp_path)) as app:
+
+        @app.task(name="left")
+        async def left(number: int) -> int:
+            return number
+
+        @app.task(name="right")
+        async def right(number: int) -> int:
+            return number
+
+        jobs = left.enqueue_many(task.s(number) for number in range(150) for task in (left, right))
+        with app.worker(tasks=["left"], name="first"), app.worker(tasks=["right"], name="second"):
+            assert [job.get(timeout=20) for job in jobs] == [number for number in range(150) for _ in "ab"]
+        ran = Counter((job.name, job.worker_ids[0].partition("@")[0], job.attempts) for job in jobs)
+        assert ran == {("left", "first", 1): 150, ("right", "second", 1): 150}
