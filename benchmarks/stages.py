@@ -27,7 +27,7 @@ def by_stage() -> dict[str, float]:
         took[stage] += (time.perf_counter() - begin) / jobs * 1e6
         return result
 
-    prepare = app._producer.prepare
+    prepare = app._producer.sealer.prepare
     app.connections.opened_blocking()
     envelopes = timed("encode", lambda: [prepare(spec, (n, n), {}).envelope for n in range(jobs)])
     batches = [tuple(envelopes[start : start + BATCH]) for start in range(0, jobs, BATCH)]
