@@ -9,6 +9,7 @@ import pytest
 from site_of_faults import Site
 
 SOON = 2.0  # seconds until another worker has what was given back
+AT_ONCE = 8.0  # seconds: far below the grace of 25, and enough to start a child on a busy machine
 QUICK = 300
 
 
@@ -74,7 +75,7 @@ def test_a_second_signal_gives_back_at_once_what_runs(site: Site, task: str):
 
     account = site.account()
     print(f"picked up elsewhere after {again.at - second_at:.3f} s")
-    assert again.at - second_at < SOON
+    assert again.at - second_at < AT_ONCE
     assert (account.missing, account.twice) == ([], [])
     assert [entry.run for entry in site.ledger.of("accepted", job)] == [again.run]
     assert site.record(job).crashes == 0
