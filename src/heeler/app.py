@@ -42,6 +42,7 @@ from heeler.event_stream import AsyncEvents, EventFilter, Events
 from heeler.event_teller import EventTeller
 from heeler.hooks import Hooks
 from heeler.job_list import JobList
+from heeler.main_module import importable_module
 from heeler.middleware import LoneHook, hooks_called
 from heeler.model import Retry, TaskStatus, WorkerPresence
 from heeler.producer import Producer
@@ -69,7 +70,6 @@ from heeler.task_spec import (
     calling_module,
     default_name,
     describe_function,
-    importable_module,
     registering_module,
 )
 from heeler.types import TypeRegistry

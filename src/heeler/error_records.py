@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from heeler.errors import HeelerError
+from heeler.main_module import importable_module
 from heeler.model import ErrorRecord, class_path
 
 __all__ = ["rebuild_error", "record_error"]
@@ -137,6 +138,8 @@ def _find_class(path: str) -> type[BaseException] | None:
 
 
 def _module(name: str) -> Any:
+    if name == importable_module("__main__"):  # not imported anew, where the class would be another one
+        return sys.modules["__main__"]
     if name in sys.modules:
         return sys.modules[name]
     try:

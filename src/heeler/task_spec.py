@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from heeler.codecs import Codecs
 from heeler.contracts import Executor, TypedCodec
 from heeler.errors import ConfigurationError
 from heeler.hooks import Hooks
+from heeler.main_module import importable_module
 from heeler.model import Message, Reports, Retry, seconds_of
 from heeler.types import TypeRegistry
 
@@ -31,7 +31,6 @@ __all__ = [
     "TaskSpec",
     "calling_module",
     "default_name",
-    "importable_module",
     "moment_or_delay",
 ]
 
@@ -213,29 +212,6 @@ def default_name(function: Callable[..., Any]) -> str:
             f'task(name="…"), or define it at the top level of a module'
         )
     return f"{importable_module(holder.__module__) or holder.__module__}.{holder.__qualname__}"
-
-
-@functools.lru_cache(maxsize=256)
-def importable_module(name: str) -> str | None:
-    """The name under which another process can import the module; None if it cannot.
-
-    A script that is run directly is `__main__` here and elsewhere what `python -m` was given, or its path from
-    the working directory (so that a worker started in the same folder finds it), or its file name.
-    """
-    if name != "__main__":
-        return name
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name:
-        return str(spec.name).removesuffix(".__main__") if spec.name.endswith(".__main__") else str(spec.name)
-    file = getattr(main, "__file__", None)
-    if not file or not os.path.exists(file):
-        return None
-    path = os.path.splitext(os.path.realpath(file))[0]
-    parts = os.path.relpath(path, os.getcwd()).split(os.sep)
-    if not all(part.isidentifier() for part in parts):
-        parts = parts[-1:]
-    return ".".join(parts)
 
 
 def calling_module() -> str:

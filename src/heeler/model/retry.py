@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from heeler.main_module import importable_module
+
 __all__ = ["Backoff", "Retry", "class_path", "seconds_of"]
 
 Backoff = Literal["exponential", "fibonacci", "linear", "constant"]
@@ -31,8 +33,8 @@ def seconds_of(duration: float | timedelta, what: str) -> float:
 
 
 def class_path(kind: type) -> str:
-    """The dotted path of a class, module first, as errors are named in records: `builtins.ValueError`."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    """The dotted path of a class as errors are named in records, the same in all processes: `builtins.ValueError`."""
+    return f"{importable_module(kind.__module__) or kind.__module__}.{kind.__qualname__}"
 
 
 def _short(path: str) -> str:
