@@ -1,4 +1,4 @@
-"""A script that is run directly is to itself `__main__`, and to all others a module: its tasks and errors are the same."""
+"""A script that is run directly is `__main__` to itself and a module to all others: tasks and errors are the same."""
 
 from __future__ import annotations
 

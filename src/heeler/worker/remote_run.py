@@ -11,14 +11,13 @@ import importlib
 import inspect
 import logging
 from collections.abc import Awaitable
-from types import SimpleNamespace
 from typing import Any
 
 from heeler.clock import SystemClock
 from heeler.contracts import CallChannel, TypedCodec
 from heeler.error_records import record_error
 from heeler.errors import ConfigurationError, HeelerError, InvalidArguments, Reject, Rejected, RetryLater
-from heeler.hooks import Hooks
+from heeler.hooks import Hooks, State
 from heeler.model import Envelope, ErrorRecord, Latch, Message, Publication
 from heeler.registry import find_task
 from heeler.task import Task
@@ -55,13 +54,13 @@ class _Child:
     def __init__(self, channel: CallChannel) -> None:
         self.runner = asyncio.Runner()
         tag_records()
-        self._states: dict[Hooks, SimpleNamespace] = {}
+        self._states: dict[Hooks, State] = {}
         channel.at_end(self.close)
 
-    def state(self, hooks: Hooks) -> SimpleNamespace:
+    def state(self, hooks: Hooks) -> State:
         """What the startup hooks made, once. Raises what a hook raises: then the next call tries again."""
         if hooks not in self._states:
-            state = SimpleNamespace()
+            state = State()
             self.runner.run(hooks.run_startup(state))
             self._states[hooks] = state
         return self._states[hooks]

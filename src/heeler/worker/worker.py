@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from types import FrameType, SimpleNamespace, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 from heeler.clock import new_id
@@ -22,7 +22,7 @@ from heeler.contracts import QueueShare, WireFormat
 from heeler.errors import HeelerError
 from heeler.event_teller import EventTeller
 from heeler.executors import ProcessExecutor
-from heeler.hooks import Hooks
+from heeler.hooks import Hooks, State
 from heeler.logs import for_children
 from heeler.middleware import all_ready, hooks_called, report_error
 from heeler.worker.children import EXIT_RECYCLE, STOP_SIGNALS
@@ -277,7 +277,7 @@ class Worker:
         self._logger.error("%s: works no more: %s: %s", self._label, type(error).__name__, error)
 
     async def _work(self) -> None:
-        state = SimpleNamespace()
+        state = State()
         self._vitals = Vitals(
             self.name, self._clock, self.health.patience, lambda: self._slots.running, lambda: self.state
         )

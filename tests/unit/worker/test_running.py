@@ -569,10 +569,11 @@ def test_state_of_the_startup_hooks_reaches_the_tasks_and_the_shutdown_hooks(app
     @app.on_startup
     async def open_pool(state) -> None:
         state.pool = "a pool"
+        state["size"] = 5
 
     @app.on_shutdown
     def close_pool(state) -> None:
-        closed.append(state.pool)
+        closed.append((state.pool, state["pool"], state.size, "size" in state, "host" in state))
 
     @app.task(name="uses")
     async def uses() -> str:
@@ -580,7 +581,7 @@ def test_state_of_the_startup_hooks_reaches_the_tasks_and_the_shutdown_hooks(app
 
     with app.worker():
         assert uses.enqueue().get(timeout=5) == "a pool"
-    assert closed == ["a pool"]
+    assert closed == [("a pool", "a pool", 5, True, False)]
 
 
 def test_a_startup_hook_that_fails_is_a_fault_of_the_start(app: Heeler, caplog):
