@@ -17,6 +17,7 @@ __all__ = ["Refused", "Sender"]
 
 _log = logging.getLogger("heeler.ordered")
 _AGAIN_AFTER = 1.0
+_TOGETHER = 0.005  # seconds that what is done waits for company before it is cleared
 _LARGEST_REPLY = 256 << 10  # bytes; a single notice may be larger
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -87,11 +88,11 @@ class Sender:
         return len(revived)
 
     def clear_soon(self, keys: Sequence[str], *, acknowledged: bool = True) -> None:
-        """These are sent (and their messages acknowledged). Nobody waits for it; one call is under way at a time."""
-        if acknowledged:
-            self._sent += keys
-        else:
-            self._sent_only += keys
+        """These are sent (and their messages acknowledged). Nobody waits for it, so what comes together goes together.
+
+        Where nothing was taken down the key is empty.
+        """
+        (self._sent if acknowledged else self._sent_only).extend([key for key in keys if key])
         if (self._sent or self._sent_only) and (self._clearing is None or self._clearing.done()):
             self._clearing = asyncio.get_running_loop().create_task(self._clear(), name="heeler-clear-sent")
 
@@ -109,6 +110,7 @@ class Sender:
 
     async def _clear(self) -> None:
         while self._sent or self._sent_only:
+            await asyncio.sleep(_TOGETHER)
             try:
                 await self._clear_batch()
             except HeelerError as error:

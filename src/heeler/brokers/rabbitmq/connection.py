@@ -312,6 +312,11 @@ class Connection(asyncio.Protocol):
         if self.lost is None:
             self._transport.write(data)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether `writable` would not have to wait."""
+        return self.blocked is None and self.lost is None and self._writable.is_set()
+
     async def writable(self) -> None:
         """Wait until the server reads and no alarm makes publishers wait. Raises what ended the connection."""
         if self.blocked is not None:

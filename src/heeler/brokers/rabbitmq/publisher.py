@@ -35,16 +35,17 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
 class _Batch:
     """The messages of one call: which tags they have, and how many are not confirmed yet."""
 
-    __slots__ = ("done", "first", "left", "parcels", "refused", "returned", "written")
+    __slots__ = ("done", "first", "left", "parcels", "refused", "returned", "watch", "written")
 
-    def __init__(self, parcels: Sequence[Parcel], done: asyncio.Future[None]) -> None:
+    def __init__(self, parcels: Sequence[Parcel], first: int, done: asyncio.Future[None]) -> None:
         self.parcels = parcels
+        self.first = first
         self.done = done
-        self.first = 0
         self.left = len(parcels)
         self.returned: dict[int, str] = {}  # place in the batch → what the server said
         self.refused: list[int] = []  # places in the batch
         self.written = 0
+        self.watch: asyncio.TimerHandle | None = None  # when it is looked whether confirms come
 
 
 class Publisher:
@@ -55,6 +56,7 @@ class Publisher:
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
         self._turn = asyncio.Lock()  # one batch is written at a time, so that its tags follow each other
+        self._writers = 0  # who writes in turns, or waits for that
         self._heads: dict[tuple[str, str], bytes] = {}
         self._next = 1
         self._first = 1  # the lowest tag that is not confirmed
@@ -96,26 +98,54 @@ class Publisher:
     async def _send(self, parcels: Sequence[Parcel], until: float) -> _Batch:
         """Publish once; returns when all is confirmed, or refused."""
         options = self._link.options
+        channel = self._channel
+        if (
+            channel is not None
+            and channel.closed is None
+            and not self._writers
+            and len(parcels) <= _PIECE
+            and channel.connection.is_writable
+        ):  # the usual case, in which nothing has to be waited for
+            connection = channel.connection
+            batch = self._begin(parcels)
+            try:
+                self._write(channel, batch, parcels)
+            except BaseException:
+                self._batches.remove(batch)
+                raise
+            batch.written = len(parcels)
+        else:
+            connection, batch = await self._send_in_turn(parcels, until)
+        await self._confirmation(connection, batch, options.publish_timeout)
+        return batch
+
+    async def _send_in_turn(self, parcels: Sequence[Parcel], until: float) -> tuple[Connection, _Batch]:
         batch: _Batch | None = None
+        self._writers += 1
         try:
             async with asyncio.timeout_at(until):
                 connection = await self._link.connection(until)
                 channel = await self._confirming(connection)
-                batch = _Batch(parcels, asyncio.get_running_loop().create_future())
-                batch.done.add_done_callback(_look_at)
                 async with self._turn:
+                    if channel is not self._channel or channel.closed is not None:
+                        raise channel.closed or Lost(f"RabbitMQ at {connection.shown}: the channel is closed")
+                    batch = self._begin(parcels)
                     await self._write_all(connection, channel, batch)
+                return connection, batch
         except TimeoutError:
             raise self._stalled(self._link.current, has_left=batch is not None and batch.written > 0) from None
-        await self._confirmation(connection, batch, options.publish_timeout)
+        finally:
+            self._writers -= 1
+
+    def _begin(self, parcels: Sequence[Parcel]) -> _Batch:
+        """A batch whose tags are the next ones; to be written before another begins."""
+        batch = _Batch(parcels, self._next, asyncio.get_running_loop().create_future())
+        batch.done.add_done_callback(_look_at)
+        self._batches.append(batch)
         return batch
 
     async def _write_all(self, connection: Connection, channel: Channel, batch: _Batch) -> None:
         """Write no faster than the server reads. What has not been written when this ends is never sent."""
-        if channel is not self._channel or channel.closed is not None:
-            raise channel.closed or Lost(f"RabbitMQ at {connection.shown}: the channel is closed")
-        batch.first = self._next
-        self._batches.append(batch)
         try:
             while batch.written < len(batch.parcels):
                 if batch.written:
@@ -173,16 +203,22 @@ class Publisher:
 
     async def _confirmation(self, connection: Connection, batch: _Batch, timeout: float) -> None:
         """Wait for the confirms, as long as some come."""
-        while True:
-            before = self._confirmed
-            done, _ = await asyncio.wait({batch.done}, timeout=timeout)
-            if done:
-                batch.done.result()
-                return
-            if self._confirmed == before or connection.blocked is not None:
-                error = self._stalled(connection, has_left=True)
-                self._give_up(batch, error)
-                raise error
+        self._watch(connection, batch, timeout)
+        try:
+            await batch.done
+        finally:
+            if batch.watch is not None:
+                batch.watch.cancel()
+
+    def _watch(self, connection: Connection, batch: _Batch, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        batch.watch = loop.call_later(timeout, self._look, connection, batch, timeout, self._confirmed)
+
+    def _look(self, connection: Connection, batch: _Batch, timeout: float, before: int) -> None:
+        if self._confirmed == before or connection.blocked is not None:
+            self._give_up(batch, self._stalled(connection, has_left=True))
+        else:
+            self._watch(connection, batch, timeout)
 
     def _stalled(self, connection: Connection | None, *, has_left: bool) -> BrokerUnavailable:
         options = self._link.options

@@ -38,6 +38,7 @@ class Fuse:
         self.after = False  # the step on which it dies takes effect, but its answer is lost
         self.blown = False
         self.steps: list[str] = []  # that happened
+        self.failed = asyncio.Event()  # set when a step has failed
         self._broken: frozenset[str] = frozenset()
 
     def break_steps(self, *names: str) -> None:
@@ -50,6 +51,13 @@ class Fuse:
 
     def around(self, name: str, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await counted(*args, **kwargs)
+            except BrokerUnavailable:
+                self.failed.set()
+                raise
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
             if self.blown:
                 raise BrokerUnavailable("this process has died")
             if name in self._broken:
@@ -129,9 +137,12 @@ class Process:
         return await self.subscription.fetch(limit)
 
     async def settle_down(self) -> None:
-        """Return when what is cleared by the way is cleared."""
-        for _ in range(5):
-            await asyncio.sleep(0)
+        """Return when what is cleared by the way is cleared, or has failed."""
+        clearing = self.broker._sender._clearing
+        if clearing is not None:
+            failed = asyncio.ensure_future(self.fuse.failed.wait())
+            await asyncio.wait({clearing, failed}, return_when=asyncio.FIRST_COMPLETED)
+            failed.cancel()
 
     async def die(self) -> None:
         """End without a word: what was in hand comes back, nothing is finished."""
