@@ -40,7 +40,8 @@ def say(text: str) -> None:
 def main() -> None:
     told = json.loads(sys.argv[1])
     clock = WrongClock(told.get("offset", 0.0), told.get("jump", 0.0))
-    app = Heeler(told["url"], results=told.get("results"), namespace=told["namespace"], clock=clock)
+    lease = told.get("lease", 30.0)
+    app = Heeler(told["url"], results=told.get("results"), namespace=told["namespace"], clock=clock, lease=lease)
     app.task(name="tick")(tick)
     broker: Any = app.connections.broker
     publish = broker.publish
