@@ -76,7 +76,7 @@ def stages(jobs: int) -> dict[str, float]:
     from heeler.worker.outcome import Returned
 
     spec = coroutine_noop.spec
-    prepare = app._producer.prepare
+    prepare = app._producer.sealer.prepare
     app.connections.opened_blocking()
     took = dict.fromkeys(STAGES, 0.0)
 

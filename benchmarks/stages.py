@@ -7,10 +7,9 @@ from heeler.model import Publication
 
 STAGES = ("encode", "publish", "fetch", "decode", "run", "decide", "settle")
 BATCH = 128
-BATCHES = 100
 
 
-def by_stage() -> dict[str, float]:
+def by_stage(batches: int = 100, drained: int = 20_000) -> dict[str, float]:
     """Microseconds of wall time per job; `run` is what a worker's CPU time has beyond the other stages."""
     from benchmarks.cases import drain
     from benchmarks.jobs import app, coroutine_noop
@@ -18,7 +17,7 @@ def by_stage() -> dict[str, float]:
     from heeler.worker.outcome import Returned
 
     spec = coroutine_noop.spec
-    jobs = BATCH * BATCHES
+    jobs = BATCH * batches
     took = dict.fromkeys(STAGES, 0.0)
 
     def timed(stage, work):
@@ -30,17 +29,17 @@ def by_stage() -> dict[str, float]:
     prepare = app._producer.sealer.prepare
     app.connections.opened_blocking()
     envelopes = timed("encode", lambda: [prepare(spec, (n, n), {}).envelope for n in range(jobs)])
-    batches = [tuple(envelopes[start : start + BATCH]) for start in range(0, jobs, BATCH)]
+    published = [tuple(envelopes[start : start + BATCH]) for start in range(0, jobs, BATCH)]
 
     async def broker_stages():
         broker = await app.connections.opened()
         subscription = await broker.subscribe([QueueShare("default")], lease=30.0)
         begin = time.perf_counter()
-        for batch in batches:
+        for batch in published:
             await broker.publish(Publication(envelopes=batch))
         took["publish"] = (time.perf_counter() - begin) / jobs * 1e6
         begin = time.perf_counter()
-        deliveries = [await subscription.fetch(BATCH) for _ in batches]
+        deliveries = [await subscription.fetch(BATCH) for _ in published]
         took["fetch"] = (time.perf_counter() - begin) / jobs * 1e6
         ended = []
         policy = Policy(content_type=spec.codec.content_type)
@@ -65,6 +64,6 @@ def by_stage() -> dict[str, float]:
         took["settle"] = (time.perf_counter() - begin) / jobs * 1e6
 
     app.connections.io.run(broker_stages())
-    whole = drain("coroutine", 20_000)["CPU µs/job"]
+    whole = drain("coroutine", drained)["CPU µs/job"]
     took["run"] = max(0.0, whole - took["fetch"] - took["decode"] - took["decide"] - took["settle"])
     return took
