@@ -7,6 +7,7 @@ functions and settling are played, so that a test can stop between any two of th
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from contextlib import suppress
 from typing import Any
@@ -18,7 +19,7 @@ from heeler import Heeler, Retry, TaskStatus, workflow_sender
 from heeler.clock import new_id
 from heeler.codecs import Codecs
 from heeler.contracts import Broker, QueueShare, ResultStore, Subscription
-from heeler.dag.shape import Record, decode_record, jobs_of, root_path
+from heeler.dag.shape import Record, decode_record, jobs_of, latches_of, root_path
 from heeler.dag.values import drive, leaves_of, read_value
 from heeler.errors import BrokerUnavailable
 from heeler.model import (
@@ -46,13 +47,15 @@ from heeler.worker.outcome import Raised, Returned
 from heeler.worker.placed_runs import PlacedRuns
 from heeler.worker.run import Run
 from heeler.workflow_result import revive_failed, revive_skipped
-from heeler.workflow_sender import STREAM_DEADLINE, WorkflowOptions, _Sending
+from heeler.workflow_sender import KEPT_WHILE_UNFINISHED, STREAM_DEADLINE, WorkflowOptions, _Sending
 from workflow_specs import JobSpec, Spec, build, jobs_in, judge, result_of, value_of
 
 __all__ = ["Hand", "OneBroker", "Place", "World", "Written"]
 
 LEASE = 30.0
 _MOST_DEATHS = 6
+_OF_CALLBACKS = re.compile("/[tc][0-9]")
+_WORKED_OFF = 20_000.0  # seconds within which all of a workflow has ended in these stories
 _encode = msgspec.msgpack.encode
 
 
@@ -356,6 +359,30 @@ class World:
         assert main <= ran, main - ran
         ends = self._ends()
         assert not [id for id in succeeded if ends[id] > before[id]], "what had succeeded ran again"
+
+    async def forget_and_check(self) -> None:
+        """All that is known of the workflow is known for the same time after its end, and then it is gone at once.
+
+        Callbacks, which follow the end, are kept for times of their own.
+        """
+        root = await self._root()
+        if root is None:
+            return
+        store = _store(self._hands[0])
+        record = decode_record(root.data)
+        path = root_path(record.shape.kind, root.id)
+        keep = record.keep if root.state is LatchState.RELEASED else KEPT_WHILE_UNFINISHED
+        main = {id for id, _ in jobs_of(record.shape, path, callbacks=False)} & set(self._ends())
+        latches = [root.id, *(latch for latch in latches_of(record.shape, path) if not _OF_CALLBACKS.search(latch))]
+        self._clock.advance(keep - _WORKED_OFF)
+        assert all(await store.get(list(main)))
+        assert await self._root() is not None
+        self._clock.advance(_WORKED_OFF + 1)
+        assert await self._root() is None
+        if any(job.how == "fails" for job in jobs_in(self._written.spec)):
+            self._clock.advance(KEPT_WHILE_UNFINISHED)  # some may have run on when the rest had ended
+        assert not any(await store.latches(latches))
+        assert not any(await store.get(list(main)))
 
     def _ends(self) -> Counter[str]:
         ends = self._place.ends()

@@ -86,6 +86,7 @@ async def tell(
         await world.live()
         await world.check()
         await world.redrive_and_check(from_dead_letters=from_dead_letters)
+        await world.forget_and_check()
     finally:
         await site.close()
         del keeping, messages
