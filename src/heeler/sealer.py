@@ -12,7 +12,7 @@ from heeler.clock import new_id, new_ids
 from heeler.codecs import Codecs
 from heeler.connections import Connections
 from heeler.contracts import Middleware, TypedCodec, WireFormat
-from heeler.errors import ConfigurationError, PayloadTooLarge
+from heeler.errors import ConfigurationError, InvalidArguments, PayloadTooLarge
 from heeler.expiry_watch import expires_at
 from heeler.middleware import compose_enqueue
 from heeler.model import Envelope, Message, ResultRecord
@@ -273,7 +273,10 @@ class Sealer:
     ) -> tuple[Envelope, list[tuple[Way, Gap]]]:
         """The same for a job that has a place in a workflow; see `prepare_member`, for which `id` is its id."""
         payload: bytes | None = None
-        gaps = _gaps_in(args, kwargs)
+        try:
+            gaps = _gaps_in(args, kwargs)
+        except RecursionError:
+            raise InvalidArguments(f"{spec.name}: an argument is nested too deeply to be sent") from None
         if gaps:
             payload, gaps = self._payload_with_gaps(spec, args, kwargs, ask)
         return self._sealed_for_later(self.message(spec, args, kwargs, ask, payload=payload, id=id)), gaps

@@ -439,7 +439,8 @@ def _source(gap: Gap, planned: PlannedJob) -> Source:
     source = planned.sources.get(gap.source)
     if source is None:
         raise InvalidWorkflow(
-            f"{planned.call.task}: an argument stands for the result of a node, but this job is not in that workflow"
+            f"{planned.call.task}: an argument stands for the result of a node for which this job does not wait; the "
+            f"members of a group from an iterator are not looked at when it is added: name the node in `after=[…]`"
         )
     return source
 

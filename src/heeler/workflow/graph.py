@@ -13,7 +13,17 @@ from heeler.dag.template import Template
 from heeler.errors import InvalidWorkflow
 from heeler.overrides import Overrides
 from heeler.workflow.nodes import Node
-from heeler.workflow.parts import Chain, Composable, Composite, Growing, Numbers, chain_of, checked, later
+from heeler.workflow.parts import (
+    Chain,
+    Composable,
+    Composite,
+    Growing,
+    Numbers,
+    chain_of,
+    checked,
+    later,
+    too_deep_refused,
+)
 from heeler.workflow.shapes import checked_policy
 from heeler.workflow_result import WorkflowResult, free_name
 from heeler.workflow_sender import PreparedWorkflow, WorkflowSender
@@ -139,7 +149,8 @@ class Workflow(Growing[Any]):
             raise InvalidWorkflow(f"the workflow has a node {name!r} already; names of nodes are unique")
         if name is None:
             name = free_name(label, self._names)
-        before = dict.fromkeys(self._number(node, name) for node in (*part._nodes(), *_several(after)))
+        with too_deep_refused():
+            before = dict.fromkeys(self._number(node, name) for node in (*part._nodes(), *_several(after, name)))
         node = Node(self, name)
         self._numbers[node] = len(self._added)
         self._names[name] = node
@@ -215,5 +226,9 @@ class Workflow(Growing[Any]):
         return self._snapshot()._is_drawn_once
 
 
-def _several(after: Any) -> Iterable[Any]:
-    return (after,) if isinstance(after, Node) else after
+def _several(after: Any, name: str) -> Iterable[Any]:
+    if isinstance(after, Node):
+        return (after,)
+    if not isinstance(after, Iterable):
+        raise InvalidWorkflow(f"{name}: after is a node, or a list of nodes, which `add` returns, got {after!r}")
+    return after

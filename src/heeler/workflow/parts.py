@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ __all__ = [
     "in_a_line",
     "later",
     "merged",
+    "too_deep_refused",
 ]
 
 R = TypeVar("R")
@@ -181,8 +183,9 @@ class Composite(Composable[R_co]):
         return WorkflowOptions(id=self._ask.id, name=self._name, keep=self._ask.result_ttl)
 
     def _sender(self) -> WorkflowSender:
-        for sender in self._senders():
-            return sender
+        with too_deep_refused():
+            for sender in self._senders():
+                return sender
         raise InvalidWorkflow(f"{self._label} has no jobs, so nothing says by which app it is to be sent")
 
     def _senders(self) -> Iterator[WorkflowSender]:
@@ -204,7 +207,7 @@ class Composite(Composable[R_co]):
                 f"can be chosen"
             )
         if depth > DEEPEST:
-            raise InvalidWorkflow(f"parts of a workflow stand in each other more than {DEEPEST} deep")
+            raise too_deep()
         options = merged(ask, self._ask)
         sketch = self._bare_sketch(options, numbers, depth + 1)
         if self._is_bare or not (self._then or self._catch):
@@ -263,6 +266,23 @@ def chain_of(steps: Sequence[Composable[Any]]) -> Chain[Any]:
     if len(flat) > MOST_STEPS:
         raise InvalidWorkflow(f"chain: {len(flat):,} steps are more than the {MOST_STEPS:,} that a chain may have")
     return Chain(tuple(flat))
+
+
+def too_deep() -> InvalidWorkflow:
+    """What is raised for parts that stand in each other too deep."""
+    return InvalidWorkflow(
+        f"parts of a workflow stand in each other more than {DEEPEST} deep; put steps that follow each other into one "
+        f"chain, and members side by side into one group"
+    )
+
+
+@contextmanager
+def too_deep_refused() -> Iterator[None]:
+    """Say so where parts stand in each other so deep that they cannot even be walked through."""
+    try:
+        yield
+    except RecursionError:
+        raise too_deep() from None
 
 
 def checked(parts: Iterable[Any], where: str) -> tuple[Composable[Any], ...]:

@@ -114,10 +114,11 @@ class Signature(Composable[R_co]):
         yield WorkflowSender(self._producer)
 
     def _nodes(self) -> Iterator[Node]:
-        for value in self.args:
-            yield from nodes_in(value)
-        if self.kwargs:
-            yield from nodes_in(self.kwargs)
+        try:
+            found = [node for value in (*self.args, self.kwargs) for node in nodes_in(value)]
+        except RecursionError:  # arguments nested so deep cannot be sent: their check says it better
+            return
+        yield from found
 
 
 class Followed(Composite[R_co]):
