@@ -215,6 +215,10 @@ def _passed_on(outcome: PassedOn, facts: Facts) -> Settlement:
 
 def _unfinished(outcome: Unfinished, facts: Facts) -> Settlement:
     delivery = facts.delivery
+    error = None
+    if not read_note(delivery).errors and (outcome.given_up or outcome.look_again is None):
+        text = "the workflow was not sent to its end: the process that sent it has not been heard of for too long"
+        error = _error("WorkflowUnfinished", text, facts)
     if outcome.look_again is not None:
         return Settlement(
             delivery=delivery,
@@ -222,10 +226,12 @@ def _unfinished(outcome: Unfinished, facts: Facts) -> Settlement:
             delay=outcome.look_again,
             attempts=delivery.attempts,
             crashes=delivery.crashes,
-            note=delivery.note,
+            note=delivery.note if error is None else _note(facts, error),
+            record=None
+            if error is None
+            else _record(facts, TaskStatus.READY, delivery.attempts, delivery.crashes, error, next_at=facts.now),
         )
-    text = "the workflow was not sent to its end: the process that sent it has not been heard of for too long"
-    return _over(facts, TaskStatus.FAILED, _error("WorkflowUnfinished", text, facts), None)
+    return _over(facts, TaskStatus.FAILED, error, None)
 
 
 def _expired(outcome: Expired, facts: Facts) -> Settlement:

@@ -96,9 +96,13 @@ class PassedOn(msgspec.Struct, frozen=True):
 
 
 class Unfinished(msgspec.Struct, frozen=True, gc=False):
-    """A workflow has not been sent to its end. `look_again` is in how many seconds to look; None: it never will be."""
+    """A workflow has not been sent to its end. `look_again` is in how many seconds to look; None: it never will be.
+
+    `given_up`: it will be broken when this is looked at again; first it is written down why.
+    """
 
     look_again: float | None
+    given_up: bool = False
 
 
 Outcome = (

@@ -11,11 +11,12 @@ from heeler.clock import Clock
 from heeler.contracts import ResultStore
 from heeler.dag.place import Place, Relay, decode_place, decode_relay
 from heeler.dag.shape import decode_record
+from heeler.dag.shape import outcome as outcome_latch
 from heeler.error_records import record_error
 from heeler.errors import BrokerUnavailable, InvalidArguments, ResultLost
 from heeler.model import RELAY_TASK, LatchRecord, LatchState, ResultRecord, Settlement
 from heeler.worker.completing import Completed, Completer
-from heeler.worker.decide import Facts, Policy, decide
+from heeler.worker.decide import Facts, Policy, decide, read_note
 from heeler.worker.outcome import Cancelled, Outcome, PassedOn, Skipped, Unfinished, Unreadable
 from heeler.worker.run import Run
 from heeler.workflow_result import expire_workflow
@@ -168,12 +169,17 @@ class PlacedRuns:
     async def _watched(self, run: Run, relay: Relay, store: ResultStore) -> Outcome:
         """Whether a workflow that is sent in batches has been sent to its end, or somebody still sends it."""
         [latch] = await store.latches([relay.latch], with_data=False)
+        id = run.delivery.envelope.id
+        if latch is not None and latch.state is LatchState.BROKEN and latch.broken_by == id:
+            return Unfinished(None)  # who broke it died before that was settled
         if latch is None or latch.total is not None or latch.state is not LatchState.OPEN:
             return PassedOn(())
         left = latch.touched_at + relay.keep - run.delivery.leased_at
         if left > 0.0:
             return Unfinished(left)
-        await store.break_latches([relay.latch], by=run.delivery.envelope.id)
+        if not read_note(run.delivery).errors:
+            return Unfinished(0.0, given_up=True)  # who learns that it is broken shall be able to read why
+        await store.break_latches([relay.latch, outcome_latch(relay.latch)], by=id)
         return Unfinished(None)
 
 
