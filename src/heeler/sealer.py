@@ -273,10 +273,7 @@ class Sealer:
     ) -> tuple[Envelope, list[tuple[Way, Gap]]]:
         """The same for a job that has a place in a workflow; see `prepare_member`, for which `id` is its id."""
         payload: bytes | None = None
-        try:
-            gaps = _gaps_in(args, kwargs)
-        except RecursionError:
-            raise InvalidArguments(f"{spec.name}: an argument is nested too deeply to be sent") from None
+        gaps = _gaps_in(spec, args, kwargs)
         if gaps:
             payload, gaps = self._payload_with_gaps(spec, args, kwargs, ask)
         return self._sealed_for_later(self.message(spec, args, kwargs, ask, payload=payload, id=id)), gaps
@@ -315,7 +312,7 @@ class Sealer:
 
         Raises what `prepare` raises, and ConfigurationError where a middleware answers by itself.
         """
-        gaps = _gaps_in(args, kwargs)
+        gaps = _gaps_in(spec, args, kwargs)
         if not gaps and not kwargs and ask is NO_OVERRIDES:
             usual = self._usual.get(spec)
             if usual is not None and usual.reply_to == self._listener.address:
@@ -425,11 +422,14 @@ class _Alike:
         return Prepared(result, envelope)
 
 
-def _gaps_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Way, Gap]]:
+def _gaps_in(spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Way, Gap]]:
     """The gaps in arguments; the ways to them begin within the argument."""
     gaps: list[tuple[Way, Gap]] = []
-    for value in (*args, *kwargs.values()):
-        take_gaps(value, (), gaps)
+    try:
+        for value in (*args, *kwargs.values()):
+            take_gaps(value, (), gaps)
+    except RecursionError:
+        raise InvalidArguments(f"{spec.name}: an argument is nested too deeply to be sent") from None
     return gaps
 
 

@@ -381,7 +381,7 @@ def _dead(facts: Facts, error: ErrorRecord, *, attempts: int, crashes: int | Non
 def _over(
     facts: Facts,
     status: TaskStatus,
-    error: ErrorRecord,
+    error: ErrorRecord | None,
     told: ArrivalKind | None,
     follow_ups: Publication | None = None,
 ) -> Settlement:
