@@ -4,7 +4,7 @@ A latch is OPEN until its rule holds (RELEASED) or no longer can (BROKEN). RELEA
 again when the members that broke it are OK after all, or live again (REVIVED).
 
 Latches lie in one another: `scope` names the one around. What lies in a latch that is broken or cancelled is stopped,
-until one of its members lives again.
+until one of its members lives again, there or in a latch within.
 """
 
 from __future__ import annotations

@@ -107,6 +107,7 @@ class LatchTable:
         if revived:
             entry.forced = entry.cancelled = False
             entry.lifted = True
+            self._lift_around(entry, now)
         if arrival.member == TICK:
             entry.ticks += -1 if revived else 1
         elif entry.state is LatchState.RELEASED or not self._count(entry, arrival):
@@ -125,6 +126,16 @@ class LatchTable:
         entry.cancelled = entry.cancelled or cancelled
         entry.broken_by = entry.broken_by or by
         return self._judge(entry, now)
+
+    def _lift_around(self, entry: _Entry, now: float) -> None:
+        """A member lives again: then one of all latches in which its own lies lives again, too."""
+        around: _Entry | None = entry
+        for _ in range(_DEEPEST):
+            if around is None or around.latch is None or around.latch.scope is None:
+                return
+            around = self._live(around.latch.scope, now)
+            if around is not None and around.state is LatchState.BROKEN:
+                around.lifted = True
 
     def expire(self, id: str, forget_at: float, now: float) -> None:
         """Forget a latch at that time, in whatever state it is."""

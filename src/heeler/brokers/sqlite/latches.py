@@ -83,6 +83,7 @@ def arrive(step: Step, arrival: Arrival) -> list[Envelope]:
     if revived:
         entry.forced = entry.cancelled = False
         entry.lifted = True
+        _lift_around(step, entry)
     if arrival.member == TICK:
         entry.ticks += -1 if revived else 1
     elif entry.state is LatchState.RELEASED or not _count(step, entry, arrival):
@@ -90,6 +91,22 @@ def arrive(step: Step, arrival: Arrival) -> list[Envelope]:
     if not entry.not_ok and not entry.forced:
         entry.broken_by = ""
     return _judge(step, entry)
+
+
+def _lift_around(step: Step, entry: _Entry) -> None:
+    """A member lives again: then one of all latches in which its own lies lives again, too."""
+    scope = entry.scope
+    for _ in range(_DEEPEST):
+        row = step.row("latch", (scope,)) if scope is not None else None
+        if scope is None or row is None:
+            return
+        around = _entry(scope, row)
+        if around.rule is None or (around.forget_at is not None and around.forget_at <= step.now):
+            return
+        if around.state is LatchState.BROKEN and not around.lifted:
+            around.lifted = True
+            step.run("write_latch", msgspec.structs.astuple(around))
+        scope = around.scope
 
 
 def arrive_well(step: Step, id: str, members: Sequence[int]) -> list[Envelope]:

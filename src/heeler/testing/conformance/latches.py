@@ -255,6 +255,18 @@ class TestRevivedMembersReopenLatches(Suite):
         await _arrive(worker, Arrival("latch", 0, FAILED))
         assert (await _record(worker)).stopped
 
+    async def test_nor_do_the_broken_ones_around_it(self, harness: Harness) -> None:
+        worker = await harness.worker()
+        broken = [_latch("outer", total=2), _latch("middle", scope="outer"), _latch("inner", total=2, scope="middle")]
+        await publish(worker.broker, latches=broken)
+        await _arrive(worker, Arrival("outer", 0, FAILED), Arrival("middle", 0, SKIPPED), Arrival("inner", 0, SKIPPED))
+        ids = ["outer", "middle", "inner"]
+        assert [latch.stopped for latch in await _store(worker).latches(ids) if latch] == [True, True, True]
+        await _arrive(worker, Arrival("inner", 0, REVIVED))
+        assert [latch.stopped for latch in await _store(worker).latches(ids) if latch] == [False, False, False]
+        await _arrive(worker, Arrival("outer", 1, FAILED))
+        assert [latch.stopped for latch in await _store(worker).latches(ids) if latch] == [True, True, True]
+
     async def test_those_that_are_ok_stay_so(self, harness: Harness) -> None:
         worker = await harness.worker()
         await publish(worker.broker, latches=[_latch(total=2)])

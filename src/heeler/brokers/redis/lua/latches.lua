@@ -177,6 +177,27 @@ local function count_members(key, latch, numbers, kind, job)
   return #sets > 0
 end
 
+local DEEPEST = 64 -- latches that lie in one another
+
+-- A member lives again: then one of all latches in which its own lies lives again, too.
+local function lift_around(key)
+  for _ = 1, DEEPEST do
+    local scope = call('HGET', key, 'scope')
+    if not scope or scope == '' then
+      return
+    end
+    key = latch_key(scope)
+    local fields = call('HMGET', key, 'rule', 'state', 'forget_at')
+    local forget_at = tonumber(fields[3])
+    if not fields[1] or forget_at and forget_at <= now then
+      return
+    end
+    if fields[2] == 'BROKEN' then
+      call('HSET', key, 'lifted', '1')
+    end
+  end
+end
+
 local MEMBERS_AT_ONCE = 1000 -- members of which one command tells
 
 -- Members of a latch have ended. `ticks`: how many more that are only counted.
@@ -186,6 +207,7 @@ local function arrive_all(id, numbers, ticks, kind, job)
   local is_revived, is_news = kind == 'REVIVED', ticks > 0
   if is_revived then
     latch.forced, latch.cancelled, latch.lifted = false, false, true
+    lift_around(key)
     is_news = true
   end
   latch.ticks = latch.ticks + (is_revived and -ticks or ticks)
