@@ -49,6 +49,25 @@ def test_a_schedule_from_its_adding_to_its_removal(shell: Shell) -> None:
     assert shell.heeler("schedules", "list").out.startswith("no schedules")
 
 
+def test_one_that_starts_a_workflow_is_named_and_its_outcome_is_the_workflows(shell: Shell) -> None:
+    with (shell.folder / "shop.py").open("a") as file:
+        file.write("""
+from heeler import chain
+app.schedule("@yearly", name="nightly")(chain(add.s(1, 2), fail.si("no luck"), add.si(3, 4)))
+""")
+    assert "starts       chain(shop.add(1, 2), shop.fail('no luck'), shop.add(3, 4))" in (
+        shell.heeler("schedules", "show", "nightly").out
+    )
+    triggered = shell.heeler("schedules", "trigger", "nightly", "--json")
+    [run] = triggered.records
+    assert (run["kind"], run["status"], run["total"]) == ("chain", "READY", 3)
+    assert shell.heeler("worker", "--burst").code == 0
+    assert shell.heeler("schedules", "show", "nightly", "--json").records[0]["last_outcome"] == "FAILED"
+    shown = shell.heeler("workflow", "show", run["id"])
+    assert shown.code == 1
+    assert "RuntimeError: no luck" in shown.out
+
+
 def test_a_preview_shows_the_next_times(shell: Shell) -> None:
     times = shell.heeler("schedules", "preview", "0 0 29 2 *", "-n", "2", "-z", "Europe/Berlin", "--json").records
     assert [time["at"][5:] for time in times] == ["02-29T00:00:00+01:00"] * 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from scheduler_site import Doomed, Process, Site
 
+from heeler import group
 from heeler.clock import new_id
 from heeler.contracts import QueueShare
 from heeler.io_thread import IoThread
@@ -82,6 +83,30 @@ async def test_one_dies_between_moving_the_schedule_and_sending_its_job(
     await other.kill()
     ran = await _work_off(site)
     assert sorted(ran) == [f"tick@2026-01-01T00:00:{second}Z" for second in (10, 20, 30)]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("steps", range(1, 14, 2))
+async def test_one_dies_between_moving_the_schedule_and_sending_its_workflow(
+    site: OrderedSite, steps: int, after: bool
+) -> None:
+    members = group([site.work.s(number) for number in range(3)])
+    await site.schedules.aadd("trio", members, every=10, catch_up="all")
+    process = site.process()
+    doomed = Doomed(steps, after)
+    _doom(process, doomed)
+    process.start()
+    await site.settled()
+    for _ in range(2):
+        await site.advance(10)
+        if doomed.is_dead:
+            await process.kill()
+    await process.kill()
+    [other] = await site.started()
+    await site.advance(0)
+    await other.kill()
+    ran = await _work_off(site)
+    assert sorted(ran) == [f"trio@2026-01-01T00:00:{second}Z/{number}" for second in (10, 20) for number in range(3)]
 
 
 async def test_what_a_dead_scheduler_had_taken_down_is_sent_by_another_one_where_there_is_no_worker(

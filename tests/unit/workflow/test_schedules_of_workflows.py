@@ -13,6 +13,9 @@ from workflow_tasks import Shop, until
 
 from heeler import ConfigurationError, Heeler, TaskStatus, Workflow, chain, chord, group
 from heeler.clock import new_id
+from heeler.model import Guard, Publication, PublishAnswer, schedule_cell
+from heeler.schedules import known_of
+from heeler.schedules.stored import encode_state
 from heeler.workflow_result import WorkflowResult
 from rabbitmq_server import rabbitmq_url
 from services import forget_namespace, redis_url
@@ -69,6 +72,51 @@ def test_the_times_have_no_gap_and_none_comes_twice(app: Heeler, shop: Shop) -> 
         until(lambda: len(ids) == known.runs)
     times = sorted(datetime.fromisoformat(id.partition("@")[2].removesuffix("/1")).timestamp() for id in ids)
     assert {round(later - earlier, 3) for earlier, later in itertools.pairwise(times)} == {PERIOD}
+
+
+def test_one_that_comes_too_late_publishes_nothing_of_it(app: Heeler, shop: Shop) -> None:
+    """It has read the schedule, and somebody else has moved it since."""
+    schedules = app.schedules
+    schedules.add("nightly", chord([shop.double.s(1), shop.double.s(2)], shop.total.s()), cron="@yearly")
+
+    async def late() -> tuple[set[PublishAnswer], Any]:
+        broker = await app.connections.opened()
+        assert broker.schedules is not None
+        [entry] = await broker.schedules.get(["nightly"])
+        assert entry is not None
+        known = known_of(entry)
+        started = await schedules.startables.start(known.definition.starts, "late", {})
+        await schedules.apause("nightly")
+        guard = Guard(schedule_cell("nightly"), entry.state, encode_state(known.state), entry.due_at)
+        answers = await broker.publish(Publication(envelopes=started.envelopes, latches=started.latches, guard=guard))
+        [latch] = await app.connections.needed_store().latches(["late"])
+        return {answer.answer for answer in answers}, latch
+
+    schedules.list()  # by now the broker is open
+    assert app.connections.io.run(late()) == ({PublishAnswer.REFUSED}, None)
+    with app.worker():
+        assert schedules.trigger("nightly").get(timeout=10) == 6
+    assert len(shop.ran("double")) == 2
+    known = schedules.get("nightly")
+    assert known is not None
+    assert (known.state, known.runs) == ("paused", 1)
+
+
+@pytest.mark.parametrize("store", ["redis", "memory"])  # SQLite beside it is the `app` above
+def test_rabbitmq_with_other_stores(store: str) -> None:
+    namespace = f"test-{new_id()}"
+    results = redis_url() if store == "redis" else "memory://"
+    with Heeler(rabbitmq_url(), results=results, namespace=namespace) as app:
+        shop = Shop(app)
+        app.schedules.add("task", shop.note.s("task"), every=PERIOD)
+        app.schedules.add("flow", chain(shop.add.s(1, 1), shop.note.s()), every=PERIOD)
+        with app.worker():
+            until(lambda: shop.ran("note").count(["task"]) >= 2 and shop.ran("note").count([2]) >= 2)
+        known = app.schedules.get("flow")
+        assert known is not None
+        assert known.runs >= 2
+    if store == "redis":
+        forget_namespace(redis_url(), namespace)
 
 
 def test_queue_one_starts_the_next_when_the_whole_one_has_ended(app: Heeler, shop: Shop) -> None:
