@@ -79,7 +79,7 @@ async def read_outline(run: WorkflowResult[Any], members: int) -> Outline:
     """
     await run._refresh()
     shape, path = run._record.shape, run._path()
-    reading = _Reading(await run._store(), shape, path, members, run.is_finished)
+    reading = _Reading(await run._store(), shape, path, members, run.status)
     whole = await reading.part(Part(path, shape), run.name or shape.kind)
     if shape.kind == "job":
         job, whole = whole, Outline(id=run.id, name=run.name or whole.name, kind="job", parts=[whole])
@@ -96,25 +96,30 @@ async def read_outline(run: WorkflowResult[Any], members: int) -> Outline:
 class _Reading:
     """Reads the parts in order; so do the records come, in batches."""
 
-    def __init__(self, store: ResultStore, shape: Shape, path: str, members: int, has_ended: bool) -> None:
+    def __init__(self, store: ResultStore, shape: Shape, path: str, members: int, status: TaskStatus) -> None:
         self._records = _records(store, jobs_of(shape, path))
         self._members = members
-        self._has_ended = has_ended
+        self._status = status
 
-    async def part(self, part: Part, name: str) -> Outline:
+    async def part(self, part: Part, name: str, *, is_exempt: bool = False) -> Outline:
+        """`is_exempt`: it runs although the workflow has failed."""
         shape = part.shape
-        outline = await (self._job(part, name) if shape.kind == "job" else self._composite(part, name))
+        if shape.kind == "job":
+            outline = await self._job(part, name, is_exempt)
+        else:
+            outline = await self._composite(part, name)
         for follower, called in zip(of_callbacks(shape, part.path), _follower_names(shape), strict=True):
             callback = await self.part(follower, called)
             callback.role = follower.name
             outline.callbacks.append(callback)
         return outline
 
-    async def _job(self, part: Part, name: str) -> Outline:
+    async def _job(self, part: Part, name: str, is_exempt: bool) -> Outline:
         record = await anext(self._records)
         outline = Outline(id=part.path, name=name, kind="job", task=part.shape.task, total=1)
         if record is None:
-            outline.state = PartState.SKIPPED if self._has_ended else PartState.WAITS
+            may_come = not self._status.is_finished or (is_exempt and self._status is TaskStatus.FAILED)
+            outline.state = PartState.WAITS if may_come else PartState.SKIPPED
             return outline
         outline.state = PartState(record.status)
         outline.done = int(record.status.is_finished)
@@ -135,7 +140,7 @@ class _Reading:
         counts: Counter[PartState] = Counter()
         counting: Counter[PartState] = Counter()  # with what is tolerated as if it had succeeded
         for inner, called, node in _named(shape, part.path):
-            one = await self.part(inner, called)
+            one = await self.part(inner, called, is_exempt=node is not None and node.when == "always")
             if node is not None:
                 one.failure, one.when = node.failure, node.when
                 one.after = tuple(shape.nodes[number].name for number in node.after)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from heeler.errors import ResultNotFound
 from heeler.workflow_outline import Outline, PartState, read_outline
 
 
-@pytest.fixture
-def shop(app: Heeler) -> Shop:
-    return Shop(app)
+@pytest.fixture(params=["memory", "sqlite"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Heeler]:
+    """Two are enough: what is read of a workflow is read by calls that the conformance suite knows."""
+    with Heeler("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/jobs.db") as app:
+        yield app
 
 
 def outline(run: Any, members: int = 20) -> Outline:
@@ -87,6 +91,21 @@ def test_what_was_skipped_and_how_often_the_culprit_was_tried(app: Heeler, shop:
         ("FAILED", 3),
         ("SKIPPED", 0),
     ]
+
+
+def test_what_is_to_run_always_waits_although_the_workflow_has_failed(app: Heeler, shop: Shop) -> None:
+    shop.broken = {"bad"}
+    flow = Workflow("tidy")
+    slow, bad = flow.add(shop.wait.s(1)), flow.add(shop.work.s("bad"))
+    flow.add(shop.double.si(4), after=[slow, bad], when="always")
+    flow.add(shop.double.si(5), after=[bad])
+    run = flow.enqueue()
+    with app.worker():
+        run.join(timeout=10)
+        states = [str(part.state) for part in outline(run).parts]
+        assert states[1:] == ["FAILED", "WAITS", "SKIPPED"]
+        shop.gate.set()
+        until(lambda: str(outline(run).parts[2].state) == "SUCCESSFUL")
 
 
 def test_one_job_with_callbacks(app: Heeler, shop: Shop) -> None:
