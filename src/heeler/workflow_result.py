@@ -73,7 +73,8 @@ class Progress(NamedTuple):
 class WorkflowPart:
     """A chain, group, chord or graph within a workflow, as it was when it was read.
 
-    `children` are handles on jobs, and parts; `name` is that of the node or step that it is.
+    `children` are handles on jobs, and parts; `name` is that of the node or step that it is. Children whose failure it
+    tolerates do not fail it.
     """
 
     __slots__ = ("callbacks", "children", "id", "kind", "name", "progress", "status")
@@ -85,13 +86,19 @@ class WorkflowPart:
         kind: str,
         children: list[TaskResult[Any] | WorkflowPart],
         callbacks: list[TaskResult[Any] | WorkflowPart],
+        tolerates: Sequence[bool],
     ) -> None:
         self.id = id
         self.name = name
         self.kind = kind
         self.children = children
         self.callbacks = callbacks
-        self.status: TaskStatus = _status_of([child.status for child in children])
+        self.status: TaskStatus = _status_of(
+            [
+                TaskStatus.SUCCESSFUL if is_tolerated and child.status.is_finished else child.status
+                for child, is_tolerated in zip(children, tolerates, strict=True)
+            ]
+        )
         done = sum(_done(child) for child in children)
         self.progress = Progress(done, sum(_total(child) for child in children))
 
@@ -366,7 +373,7 @@ class WorkflowResult(Generic[R]):
             return await self._job(part.path, part.shape, name, records)
         children = [await self._child(inner, called, records) for inner, called in _named(part.shape, part.path)]
         callbacks = [await self._child(inner, inner.name, records) for inner in of_callbacks(part.shape, part.path)]
-        return WorkflowPart(part.path, name, part.shape.kind, children, callbacks)
+        return WorkflowPart(part.path, name, part.shape.kind, children, callbacks, _tolerates(part.shape))
 
     async def _job(
         self, path: str, shape: Shape, name: str, records: AsyncIterator[ResultRecord | None]
@@ -594,6 +601,13 @@ def _named(shape: Shape, path: str) -> Iterator[tuple[Part, str]]:
             yield part, part.name
     else:
         yield from zip(parts_of(shape, path), short_names(shape.kinds), strict=True)
+
+
+def _tolerates(shape: Shape) -> list[bool]:
+    """Of each part, whether its failure does not count."""
+    if shape.kind == "graph":
+        return [node.failure != "fail_fast" for node in shape.nodes]
+    return [shape.failure != "fail_fast"] * shape.size
 
 
 def _read_record(latch: LatchRecord) -> Record:

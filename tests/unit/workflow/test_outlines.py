@@ -123,3 +123,15 @@ def test_one_that_is_gone_is_not_found(app: Heeler, shop: Shop) -> None:
     until(lambda: app.connections.io.run(app.connections.needed_store().latches([run.id])) == [None])
     with pytest.raises(ResultNotFound, match="no workflow"):
         outline(run)
+
+
+def test_a_part_that_tolerates_failures_is_not_failed_by_them(app: Heeler, shop: Shop) -> None:
+    shop.broken = {2}
+    flow = Workflow("mild")
+    flow.add(shop.work.s(2), failure="continue")
+    members = group([shop.work.s(n) for n in range(3)], failure="ignore")
+    run = chain(members, flow, shop.show.si(1)).enqueue()
+    with app.worker():
+        run.join(timeout=10)
+    assert [str(child.status) for child in run.children] == ["SUCCESSFUL"] * 3
+    assert [str(part.state) for part in outline(run).parts] == ["SUCCESSFUL"] * 3
