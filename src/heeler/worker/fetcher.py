@@ -69,6 +69,7 @@ class Fetcher:
         self._ready: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._skipped: frozenset[str] = frozenset()
+        self._missed = False  # the broker, at the last look: only a fetch that succeeds shows that it is back
         self._strangers: set[asyncio.Task[None]] = set()
         self._placing = Placing(placed, slots, settler, clock, faults, self._placed)
 
@@ -95,7 +96,7 @@ class Fetcher:
                 await self._rest(None)
             elif not self._may_fetch():
                 await self._rest(NOT_READY)
-            elif not (more or self._burst or skip != self._skipped):
+            elif not (more or self._burst or self._missed or skip != self._skipped):
                 more = await self._until_ready()
             else:
                 fetched = await self._fetch(room, skip)
@@ -159,6 +160,7 @@ class Fetcher:
                 return False
             raise
         except Exception as error:
+            self._missed = True
             await self._rest(self._faults.failed("fetch", error))
             return False
         else:
@@ -184,8 +186,10 @@ class Fetcher:
         try:
             deliveries = await self._subscription.fetch(room, self._slots.room_bytes(), skip)
         except Exception as error:
+            self._missed = True
             await self._rest(self._faults.failed("fetch", error))
             return 0
+        self._missed = False
         self._faults.recovered("fetch")
         self._skipped = skip
         if not deliveries:

@@ -47,7 +47,14 @@ class BrokenBroker(MemoryBroker):
             self.check("fetch")
             return await fetch(*args, **kwargs)
 
+        ready = subscription.ready
+
+        async def checked_ready():
+            self.check("ready")
+            await ready()
+
         subscription.fetch = checked_fetch
+        subscription.ready = checked_ready
         return subscription
 
     async def extend(self, renewals, lease):

@@ -11,6 +11,7 @@ from heeler import Heeler, TaskStatus
 from heeler.clock import SystemClock
 from heeler.errors import BrokerUnavailable
 from heeler.worker.faults import LONGEST_DELAY, Faults
+from services import wait_until
 
 
 @pytest.fixture
@@ -68,6 +69,21 @@ def test_a_settlement_whose_answer_was_lost_is_repeated_under_the_same_number(
         assert result.get(timeout=5) == 1
     assert broker.calls.count("settle") == 2
     assert "lease was lost" not in caplog.text
+
+
+def test_a_worker_with_nothing_to_do_notices_that_the_broker_is_back(app: Heeler, broker: BrokenBroker, caplog):
+    caplog.set_level(logging.INFO, "heeler")
+
+    @app.task(name="a")
+    async def a() -> int:
+        return 1
+
+    with app.worker():
+        broker.down = {"ready"}
+        assert a.enqueue().get(timeout=5) == 1
+        wait_until(lambda: "the broker is unavailable" in caplog.text, "it is missed")
+        broker.down = set()
+        wait_until(lambda: "the broker is back after" in caplog.text, "it is back, although no job comes")
 
 
 def test_a_start_without_a_broker_waits_for_it(app: Heeler, broker: BrokenBroker):
