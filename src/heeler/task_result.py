@@ -505,7 +505,10 @@ def _refuse_to_block_a_coroutine_task(result: TaskResult[Any]) -> None:
 
 
 def _too_late(result: TaskResult[Any], timeout: float | None) -> ResultTimeout:
-    return ResultTimeout(f"{result.name} ({result.id}) has not ended within {round(timeout or 0, 2):g} s; it goes on")
+    return ResultTimeout(
+        f"{result.name} ({result.id}) has not ended within {round(timeout or 0, 2):g} s; it goes on (if it does not "
+        f"start: does a worker take from its queue {result.queue_name!r}?)"
+    )
 
 
 async def wait_all(

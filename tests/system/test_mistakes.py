@@ -38,7 +38,10 @@ def app() -> Any:
 def test_the_broker_is_down() -> None:
     with Heeler("redis://me:secret@127.0.0.1:1") as app:
         line = said(BrokerUnavailable, lambda: app.queues.sizes())
-    assert "redis://me:***@127.0.0.1:1 cannot be reached" in line
+    assert "redis://me:***@127.0.0.1:1 cannot be reached: connection refused; start the server (redis-server)" in line
+    with Heeler("amqp://me:secret@127.0.0.1:1") as app:
+        line = said(BrokerUnavailable, lambda: app.queues.sizes(["default"]))
+    assert line == "RabbitMQ at 127.0.0.1:1: connection refused; start the server (rabbitmq-server), or correct the URL"
 
 
 def test_a_url_is_misspelt() -> None:
@@ -157,7 +160,9 @@ def test_a_task_is_a_lambda_without_a_name(app: Heeler) -> None:
 
 def test_nobody_works_so_the_wait_is_over(app: Heeler) -> None:
     line = said(ResultTimeout, lambda: app.tasks["add"].enqueue(1, 2).get(timeout=0.05))
-    assert line.endswith("has not ended within 0.05 s; it goes on")
+    assert line.endswith(
+        "has not ended within 0.05 s; it goes on (if it does not start: does a worker take from its queue 'default'?)"
+    )
 
 
 def test_a_run_takes_longer_than_its_timeout(app: Heeler) -> None:

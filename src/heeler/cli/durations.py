@@ -6,7 +6,7 @@ import typer
 
 from heeler.durations import parse_duration
 
-__all__ = ["duration_text", "read_duration"]
+__all__ = ["brief_duration", "duration_text", "read_duration"]
 
 
 def read_duration(text: str, option: str) -> float:
@@ -32,6 +32,11 @@ def duration_text(seconds: float) -> str:
     if seconds < 84600:
         return _two_units(round(seconds / 60), 60, "h", "min")
     return _two_units(round(seconds / 3600), 24, "d", "h")
+
+
+def brief_duration(seconds: float) -> str:
+    """The same in the fewest letters: 250ms, 5s, 1m15s, 23h59m, 3d."""
+    return duration_text(seconds).replace("min", "m").replace(" ", "")
 
 
 def _two_units(count: int, size: int, larger: str, smaller: str) -> str:

@@ -39,13 +39,15 @@ __all__ = [
 class Column(NamedTuple):
     """A column of a table.
 
-    `right` aligns numbers; `folds` lets a terminal break long texts into lines; `width` fixes it there.
+    `right` aligns numbers; `folds` lets a terminal break long texts into lines, of at least `least` characters; `width`
+    fixes it there.
     """
 
     title: str
     right: bool = False
     folds: bool = False
     width: int | None = None
+    least: int | None = None
     style: str = ""
 
 
@@ -99,6 +101,7 @@ def rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) 
             overflow="fold",
             no_wrap=not column.folds,
             width=column.width,
+            min_width=column.least,
             style=column.style,
         )
     for row in rows:

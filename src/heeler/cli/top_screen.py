@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from heeler.cli.durations import duration_text
+from heeler.cli.durations import brief_duration
 from heeler.cli.output import size_text, visible
 from heeler.cli.top_figures import QueueFigures
 from heeler.model import RunningJob, WorkerPresence
@@ -148,7 +148,7 @@ def _queues(queues: Sequence[QueueFigures], rows: int) -> RenderableType:
             Text(f"{size.dead:,}", style="red" if size.dead else ""),
             _rate(known.rate_in),
             _rate(known.rate_out),
-            "-" if size.oldest is None else _brief(size.oldest),
+            "-" if size.oldest is None else brief_duration(size.oldest),
         )
     return _with_note(table, more, "" if queues else "no queue holds anything yet")
 
@@ -175,7 +175,7 @@ def _workers(workers: Sequence[WorkerPresence], rows: int) -> RenderableType:
             f"{worker.running}/{worker.concurrency}",
             _rate(worker.rate),
             size_text(worker.memory) if worker.memory else "-",
-            _brief(max(0.0, worker.at - worker.started_at)),
+            brief_duration(max(0.0, worker.at - worker.started_at)),
         )
     return _with_note(table, more, "" if workers else "no worker is live")
 
@@ -195,7 +195,7 @@ def _jobs(picture: Picture, rows: int, width: int) -> RenderableType:
             cells.insert(1, Text(visible(job.id), style="dim"))
         if job.attempt > 1:
             cells[0].append(f" #{job.attempt}", style="yellow")
-        table.add_row(*cells, _brief(job.age), _progress(job))
+        table.add_row(*cells, brief_duration(job.age), _progress(job))
     return _with_note(table, cut_off + unnamed, "" if picture.jobs or unnamed else "nothing runs")
 
 
@@ -223,11 +223,6 @@ def _progress(job: RunningJob) -> Text:
     if job.message:
         text.append(visible(" ".join(job.message.split())))
     return text
-
-
-def _brief(seconds: float) -> str:
-    """A duration in the fewest letters: 250ms, 5s, 1m15s, 23h59m, 3d."""
-    return duration_text(seconds).replace("min", "m").replace(" ", "")
 
 
 def _rate(rate: float | None) -> str:

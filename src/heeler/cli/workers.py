@@ -10,7 +10,7 @@ import typer
 
 from heeler.app import Heeler
 from heeler.cli.completion import worker_names
-from heeler.cli.durations import duration_text
+from heeler.cli.durations import brief_duration, duration_text
 from heeler.cli.exit_codes import NotDone
 from heeler.cli.find_app import find_app
 from heeler.cli.json_fields import worker_fields
@@ -35,7 +35,7 @@ NamesArgument = Annotated[
 EveryoneOption = Annotated[bool, typer.Option("--all", help="Every live worker.", show_default=False)]
 
 WORKER_COLUMNS = [
-    Column("NAME", folds=True, style="bold"),
+    Column("NAME", folds=True, least=10, style="bold"),
     Column("HOST", folds=True),
     Column("PID", right=True),
     Column("STATE"),
@@ -120,7 +120,7 @@ def worker_rows(live: Sequence[WorkerPresence], now: float) -> list[list[str]]:
             f"{worker.running}/{worker.concurrency}",
             f"{worker.rate:,.0f}/s" if worker.rate >= 9.95 else f"{worker.rate:.1f}/s",
             size_text(worker.memory) if worker.memory else "-",
-            duration_text(max(0.0, now - worker.started_at)),
+            brief_duration(max(0.0, now - worker.started_at)),
             worker.version,
             ", ".join(worker.queues),
         ]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from heeler.cli.durations import duration_text
+from heeler.cli.durations import brief_duration
 from heeler.cli.output import count_text, local_time, visible
 from heeler.workflow_outline import Outline, PartState
 
@@ -153,17 +153,12 @@ def _took(one: Outline, now: datetime) -> str:
     """How long it ran, or runs; when it is to start, where that is known."""
     if one.started_at is None:
         if one.next_at is not None and one.state is PartState.READY and one.next_at > now.timestamp():
-            return f"in {_brief(one.next_at - now.timestamp())}"
+            return f"in {brief_duration(one.next_at - now.timestamp())}"
         return "-"
     end = one.finished_at if one.finished_at is not None else now.timestamp()
     if one.finished_at is None and one.state.is_finished:
         return "-"
-    return _brief(max(0.0, end - one.started_at))
-
-
-def _brief(seconds: float) -> str:
-    """A duration in the fewest letters: 250ms, 5s, 1m15s."""
-    return duration_text(seconds).replace("min", "m").replace(" ", "")
+    return brief_duration(max(0.0, end - one.started_at))
 
 
 def _cut(line: Text, width: int | None) -> Text:

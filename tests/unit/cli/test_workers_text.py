@@ -22,9 +22,9 @@ def presence(**fields: object) -> WorkerPresence:
 def test_a_worker_is_one_row():
     worker = presence(concurrency=20, running=3, rate=1234.4, memory=48_100_000)
     assert worker_rows([worker], 4600.0) == [
-        ["shop", "vm", "7", "running", "3/20", "1,234/s", "48 MB", "1 h", "0.1.0", "default, images"]
+        ["shop", "vm", "7", "running", "3/20", "1,234/s", "48 MB", "1h", "0.1.0", "default, images"]
     ]
-    assert worker_rows([presence(rate=0.25)], 1000.0)[0][4:8] == ["0/0", "0.2/s", "-", "0.0 ms"]
+    assert worker_rows([presence(rate=0.25)], 1000.0)[0][4:8] == ["0/0", "0.2/s", "-", "0.0ms"]
 
 
 def test_jobs_that_a_worker_has_not_named_are_counted():

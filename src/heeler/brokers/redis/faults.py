@@ -86,6 +86,8 @@ def from_socket(error: BaseException, shown: str, *, sent: bool = False) -> Heel
         return ConfigurationError(f"Redis at {shown}: no TLS can be agreed on: {error}; is it a TLS port?")
     if isinstance(error, TimeoutError):
         reason = "no answer in time"
+    elif isinstance(error, ConnectionRefusedError):
+        reason = "connection refused; start the server (redis-server), or correct the URL"
     else:
         reason = str(error) or type(error).__name__
     return BrokerUnavailable(f"Redis at {shown} cannot be reached: {reason}", outcome_unknown=sent)
