@@ -11,6 +11,7 @@ from heeler.model import Publication
 STAGES = ("encode", "reserve", "publish", "receive", "begin", "decode", "run", "decide", "apply", "ack")
 BATCH = 128
 IN_FLIGHT = 100
+PATIENCE = 15.0  # seconds
 ended = 0
 
 
@@ -28,12 +29,27 @@ def drain(jobs: int) -> dict[str, float]:
     return _drained(jobs)
 
 
+def _wait_for(jobs: int) -> None:
+    """Return when so many have run here. Raises TimeoutError when no more come.
+
+    What came back as a suspect, because this process had no turn for a while, runs in a child, and is not seen.
+    """
+    before, progress_at = ended, time.monotonic()
+    while ended < jobs:
+        if ended > before:
+            before, progress_at = ended, time.monotonic()
+        elif time.monotonic() > progress_at + PATIENCE:
+            raise TimeoutError(
+                f"{jobs - ended} of {jobs} jobs did not run here; is the machine busy with other things?"
+            )
+        time.sleep(0.002)
+
+
 def _drained(jobs: int) -> dict[str, float]:
     worker = app.worker()
     cpu, begin = time.process_time(), time.perf_counter()
     worker.start()
-    while ended < jobs:
-        time.sleep(0.002)
+    _wait_for(jobs)
     worker.stop()
     worker.wait()
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
