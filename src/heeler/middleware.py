@@ -151,9 +151,9 @@ class WatchedSending:
 
 
 def sent_jobs(publication: Publication, accepted: Sequence[bool] | None = None) -> tuple[SentJob, ...]:
-    """What is told of a publication: its jobs, those that wait in its latches as well, without relays of workflows.
+    """What is told of a publication: its jobs, without relays of workflows, and without those that wait in its latches.
 
-    `accepted` is for its envelopes; all are, where it is not given.
+    The worker that fetches these first tells of them. `accepted` is for the envelopes; all are, where it is not given.
     """
     envelopes = publication.envelopes
     taken = [True] * len(envelopes) if accepted is None else accepted
@@ -162,14 +162,6 @@ def sent_jobs(publication: Publication, accepted: Sequence[bool] | None = None) 
         for envelope, was_taken in zip(envelopes, taken, strict=True)
         if envelope.task != RELAY_TASK
     ]
-    if publication.latches:
-        are_taken = not taken or any(taken)
-        waiting = [latch.envelope for latch in publication.latches if latch.envelope is not None]
-        jobs += [
-            SentJob(envelope.id, envelope.task, envelope.queue, envelope.headers, are_taken)
-            for envelope in waiting
-            if envelope.task != RELAY_TASK
-        ]
     return tuple(jobs)
 
 

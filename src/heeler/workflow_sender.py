@@ -295,7 +295,7 @@ class _Sending:
         args = leaf.args if planned.first is None else (Gap(planned.first), *leaf.args)
         envelope, gaps = self._prepare(leaf.spec, args, leaf.kwargs, leaf.ask, planned.id)
         inputs = tuple(Input(way, _source(gap, planned)) for way, gap in gaps)
-        place = encode_place(Place(inputs, planned.exempt))
+        place = encode_place(Place(inputs, planned.exempt, follows=planned.waits))
         self._digest.update(b"%d %d " % (len(envelope.body), len(place)))
         self._digest.update(envelope.body + place + f"{planned.id} {envelope.task} {envelope.queue}".encode())
         self._queue = self._queue or envelope.queue

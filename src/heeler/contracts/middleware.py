@@ -29,7 +29,10 @@ class Middleware:
         return await call_next(context)
 
     def on_sent(self, sending: Sending) -> None:
-        """Told of each publication when the broker has answered it or could not, where `enqueue` was called."""
+        """Told of each publication when the broker has answered it or could not, where `enqueue` was called.
+
+        Of the later jobs of a workflow, which others let go, it is told in the worker that fetches them first.
+        """
 
     def on_started(self, run: StartedRun) -> None:
         """Told of each run when it starts, on the worker's event loop: return soon."""

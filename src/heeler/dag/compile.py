@@ -58,7 +58,10 @@ BYTES_AT_ONCE = 256 << 10  # of jobs that one relay lets go
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """A call in its place. `first` is what its first argument is filled with, `sources` those that name nodes."""
+    """A call in its place.
+
+    `first` is what its first argument is filled with, `sources` those that name nodes; `waits`: something comes before.
+    """
 
     id: str
     call: Call
@@ -68,6 +71,7 @@ class PlannedJob:
     sources: Mapping[int, Source]
     exempt: bool
     is_callback: bool
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,7 @@ class _Compiler:
                 around.sources or _NO_SOURCES,
                 around.exempt,
                 around.is_callback,
+                around.waits,
             )
         )
         return _Emitted(Shape("job", task=call.task), 1)

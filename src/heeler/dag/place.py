@@ -69,13 +69,15 @@ class Travel(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Place(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A job's place in its workflow. `exempt`: it runs even where its workflow is broken.
 
-    `mends` is where in the arguments there are failures that were filled in already, and of which class.
+    `follows`: a latch lets it go. `mends` is where in the arguments there are failures that were filled in already, and
+    of which class.
     """
 
     inputs: tuple[Input, ...] = ()
     exempt: bool = False
     travel: Travel | None = None
     mends: tuple[tuple[tuple[str | int, ...], str], ...] = ()
+    follows: bool = False
 
 
 NO_PLACE = Place()

@@ -13,6 +13,7 @@ from heeler.model import (
     RELAY_TASK,
     Action,
     Delivery,
+    Envelope,
     Event,
     Renewal,
     SettleAnswer,
@@ -79,6 +80,14 @@ class Herald:
                     for sent in sent_jobs(settlement.follow_ups)
                 ]
         self._teller.tell(events)
+
+    def let_go(self, jobs: Sequence[Envelope]) -> None:
+        """Latches have let these jobs go; they are fetched for the first time."""
+        if self._teller.is_followed:
+            now = self._clock.time()
+            self._teller.tell(
+                [Event("job.enqueued", now, job.queue, job.task, job.id, self._worker_id) for job in jobs]
+            )
 
     def renewed(self, renewals: Sequence[Renewal], runs: Sequence[Run]) -> None:
         """The broker has taken in what runs report; those that are `announced` have reported before."""

@@ -15,7 +15,8 @@ from heeler.contracts import Broker, Needs, QueueShare, Subscription, WireFormat
 from heeler.errors import BrokerUnavailable
 from heeler.event_teller import EventTeller
 from heeler.io_thread import Handoff
-from heeler.model import Settlement, SettleResult
+from heeler.middleware import sent_jobs, tell_all
+from heeler.model import Envelope, Publication, Sending, Settlement, SettleResult
 from heeler.worker.announcer import Announcer
 from heeler.worker.command_listener import CommandListener
 from heeler.worker.completing import Completer
@@ -93,7 +94,8 @@ class IoSide:
     """Made anywhere; `work` is its life on the I/O thread.
 
     The task loop reaches it through `settlements`, `news` and `marks`, and by `poke`. `on_state` is told how far the
-    worker is, `may_fetch` asks the middleware, `on_settled` are its hooks of that name.
+    worker is, `may_fetch` asks the middleware, `on_settled` and `on_sent` are its hooks of
+    those names.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class IoSide:
         *,
         on_error: Callable[[BaseException, str], None] | None,
         on_settled: Sequence[Callable[..., Any]] = (),
+        on_sent: Sequence[Callable[..., Any]] = (),
         teller: EventTeller,
         may_fetch: Callable[[], bool],
         on_state: Callable[[WorkerState], None],
@@ -125,6 +128,7 @@ class IoSide:
         self._label = label_of(profile.name)
         self._faults = Faults(self._label, self._clock, logger, told)
         self._on_settled = on_settled
+        self._on_sent = on_sent
         self._may_fetch = may_fetch
         self._tell_state = on_state
         self._vitals = vitals
@@ -286,7 +290,14 @@ class IoSide:
         if store is None or not store.readable or not broker.features.joins:
             return PlacedRuns(None, None, self._clock, self._profile.id)
         completer = Completer(store, self._codecs, self._formats, self._profile.tasks)
-        return PlacedRuns(store, completer, self._clock, self._profile.id)
+        return PlacedRuns(store, completer, self._clock, self._profile.id, self._let_go)
+
+    def _let_go(self, jobs: Sequence[Envelope]) -> None:
+        """Jobs of workflows whose turn has come are as good as sent now."""
+        self._herald.let_go(jobs)
+        if self._on_sent:
+            now = self._clock.time()
+            tell_all(self._on_sent, Sending(sent_jobs(Publication(envelopes=tuple(jobs))), now, now))
 
     def _build(self, broker: Broker, subscription: Subscription, task_loop: TaskLoop) -> None:
         profile = self._profile

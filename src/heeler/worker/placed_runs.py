@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ from heeler.dag.shape import decode_record
 from heeler.dag.shape import outcome as outcome_latch
 from heeler.error_records import record_error
 from heeler.errors import BrokerUnavailable, InvalidArguments, ResultLost
-from heeler.model import RELAY_TASK, LatchRecord, LatchState, ResultRecord, Settlement
+from heeler.model import RELAY_TASK, Envelope, LatchRecord, LatchState, ResultRecord, Settlement
 from heeler.worker.completing import Completed, Completer
 from heeler.worker.decide import Facts, Policy, decide, read_note
 from heeler.worker.outcome import Cancelled, Outcome, PassedOn, Skipped, Unfinished, Unreadable
@@ -27,12 +27,16 @@ _NO_POLICY = Policy()
 
 
 class Sorted(NamedTuple):
-    """Runs that may start, those that have ended without, with their settlements, and those that need many results."""
+    """Runs that may start, those that have ended without, with their settlements, and those that need many results.
+
+    `let_go` are jobs that a latch has let go and nobody has fetched before.
+    """
 
     ready: list[Run]
     ended: list[Run]
     settlements: list[Settlement]
     slow: list[tuple[Run, Place]]
+    let_go: list[Envelope]
 
 
 def has_place(run: Run) -> bool:
@@ -42,9 +46,17 @@ def has_place(run: Run) -> bool:
 
 
 class PlacedRuns:
-    """Lives on the I/O thread."""
+    """Lives on the I/O thread. `on_let_go` is to be told of jobs whose turn has come, when they are fetched first."""
 
-    def __init__(self, store: ResultStore | None, completer: Completer | None, clock: Clock, worker_id: str) -> None:
+    def __init__(
+        self,
+        store: ResultStore | None,
+        completer: Completer | None,
+        clock: Clock,
+        worker_id: str,
+        on_let_go: Callable[[Sequence[Envelope]], None] = lambda jobs: None,
+    ) -> None:
+        self.on_let_go = on_let_go
         self._store = store
         self._completer = completer
         self._clock = clock
@@ -66,7 +78,7 @@ class PlacedRuns:
             return self._sort_travelling(runs)
         scopes = list(dict.fromkeys(run.delivery.envelope.scope for run in runs if run.delivery.envelope.scope))
         latches = dict(zip(scopes, await self._store.latches(scopes, with_data=False), strict=True))
-        sorted_ = Sorted([], [], [], [])
+        sorted_ = Sorted([], [], [], [], [])
         places: list[tuple[Run, Place]] = []
         for run in runs:
             envelope = run.delivery.envelope
@@ -78,6 +90,10 @@ class PlacedRuns:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 self._end(run, self._unreadable(run, error), sorted_)
                 continue
+            if place.follows:
+                run.follows = True
+                if run.delivery.receipt.epoch == 1:
+                    sorted_.let_go.append(envelope)
             outcome = _stopped(latches.get(envelope.scope or ""), place)
             if outcome is not None:
                 self._end(run, outcome, sorted_)
@@ -95,7 +111,7 @@ class PlacedRuns:
 
     def _sort_travelling(self, runs: Sequence[Run]) -> Sorted:
         """Nothing is stored: what they need came with them."""
-        sorted_ = Sorted([], [], [], [])
+        sorted_ = Sorted([], [], [], [], [])
         for run in runs:
             envelope = run.delivery.envelope
             try:
@@ -111,7 +127,7 @@ class PlacedRuns:
     async def complete(self, run: Run, place: Place) -> Sorted:
         """The same for one that needs many results. Raises BrokerUnavailable."""
         assert self._completer is not None
-        sorted_ = Sorted([], [], [], [])
+        sorted_ = Sorted([], [], [], [], [])
         await self._complete(run, place, await self._completer.read_ahead([place]), self._completer, sorted_)
         return sorted_
 

@@ -83,6 +83,8 @@ class Placing:
                 return found
 
     def _take(self, found: Sorted) -> None:
+        if found.let_go:
+            self._placed.on_let_go(found.let_go)
         for run in (*found.ready, *found.ended):
             del self._aside[id(run)]
         self._slots.ready(found.ready, self._clock.monotonic())

@@ -47,6 +47,7 @@ class Run(msgspec.Struct, eq=False):
     begun: bool = False  # it has a slot
     alone: bool = False  # it is a suspect, so it runs by itself
     started_at: float | None = None  # epoch seconds
+    follows: bool = False  # a latch let it go, nobody knows when
     completed: Completed | None = None  # what its body is with the results of others in it
     started_mono: float = 0.0
     over: bool = False  # its function has ended; callbacks may still run

@@ -119,7 +119,14 @@ def _end(settlement: Settlement, run: Run) -> RunEnd | None:
 def _waited(run: Run) -> float | None:
     """From when the job might have started until it did; clocks of two machines may differ, so never below 0."""
     delivery = run.delivery
-    if run.started_at is None or delivery.attempts or delivery.crashes or delivery.suspect or delivery.note:
+    if (
+        run.started_at is None
+        or run.follows
+        or delivery.attempts
+        or delivery.crashes
+        or delivery.suspect
+        or delivery.note
+    ):
         return None
     envelope = delivery.envelope
     due = envelope.enqueued_at + envelope.delay if envelope.run_at is None else envelope.run_at

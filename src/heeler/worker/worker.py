@@ -288,6 +288,7 @@ class Worker:
             self._logger,
             on_error=self._report_error if self._middleware else None,
             on_settled=hooks_called("on_settled", self._middleware),
+            on_sent=hooks_called("on_sent", self._middleware),
             teller=self._teller,
             may_fetch=self._may_fetch,
             on_state=self._enter_state,
