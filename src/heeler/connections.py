@@ -17,7 +17,7 @@ from heeler.contracts import Broker, OrderedStore, PlainBroker, Queue, ResultSto
 from heeler.errors import ConfigurationError
 from heeler.forks import call_in_child
 from heeler.io_thread import IoThread
-from heeler.url import BrokerUrl
+from heeler.url import BrokerUrl, suggestion
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -90,9 +90,9 @@ def _load(point: EntryPoint) -> Callable[..., Any]:
 
 
 def _unknown_scheme(what: str, scheme: str, known: Iterable[str]) -> ConfigurationError:
-    return ConfigurationError(
-        f"unknown {what} scheme {scheme!r}; known are {', '.join(f'{name}://' for name in known)}"
-    )
+    known = list(known)
+    listed = ", ".join(f"{name}://" for name in known)
+    return ConfigurationError(f"unknown {what} scheme {scheme!r}{suggestion(scheme, known)}; known are {listed}")
 
 
 def _entry_points(group: str) -> Iterable[EntryPoint]:

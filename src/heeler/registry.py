@@ -33,7 +33,10 @@ class TaskRegistry(Mapping[str, Task[Any, Any]]):
             return self._tasks[endings[0]]
         if endings:
             raise UnknownTaskName(f"{name!r} is the end of several task names: {', '.join(sorted(endings))}")
-        raise UnknownTaskName(f"no task {name!r}; known are {', '.join(sorted(self._tasks)) or 'none'}")
+        raise UnknownTaskName(
+            f"no task {name!r}; known are "
+            f"{', '.join(sorted(self._tasks)) or 'none'}; is the module that registers it imported?"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)

@@ -46,7 +46,7 @@ def test_the_broker_is_down() -> None:
 
 def test_a_url_is_misspelt() -> None:
     assert said(ConfigurationError, lambda: Heeler("redsi://host")).startswith(
-        "unknown broker scheme 'redsi'; known are"
+        "unknown broker scheme 'redsi' (did you mean \"redis\"?); known are"
     )
     assert "one looks like sqlite:///jobs.db" in said(ConfigurationError, lambda: Heeler("localhost:6379"))
 
@@ -75,7 +75,11 @@ def test_an_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", "shop.py:app", "did you mean shop:app?"),
         ("x = 1", "shop:app", "module 'shop' has no 'app'; it has no app; there is x"),
         ("from heeler import Heeler; a = Heeler(); b = Heeler()", "shop", "has 2 apps; say which: shop:a, shop:b"),
-        ("from other import app", "shop:app", "circular import"),
+        (
+            "from other import app",
+            "shop:app",
+            "let the module with the app import no tasks, and name theirs in Heeler(imports=",
+        ),
     ],
 )
 def test_the_app_cannot_be_found_or_imported(shell: Shell, source: str, app: str, line: str) -> None:
@@ -93,7 +97,9 @@ def test_a_worker_is_started_on_memory(shell: Shell) -> None:
 
 
 def test_a_task_is_not_registered(app: Heeler) -> None:
-    assert said(LookupError, lambda: app.tasks["ad"]) == "no task 'ad'; known are add, anything"
+    assert said(LookupError, lambda: app.tasks["ad"]) == (
+        "no task 'ad'; known are add, anything; is the module that registers it imported?"
+    )
 
 
 def test_a_task_is_registered_twice(app: Heeler) -> None:

@@ -322,7 +322,10 @@ def test_a_parameter_that_may_be_a_context_gets_it(app, annotation):
         ({"default_queue": ""}, "Heeler: default_queue must be a name"),
         ({"namespace": 3}, "Heeler: namespace must be a name"),
         ({"id_maker": "uuid"}, "Heeler: id_maker must be callable"),
-        ({"results": "reddis://"}, "unknown result store scheme 'reddis'; known are .*sqlite://.* none://"),
+        (
+            {"results": "reddis://"},
+            "unknown result store scheme 'reddis' .did you mean .redis.*; known are .*sqlite://.* none://",
+        ),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_at_once(settings, words):

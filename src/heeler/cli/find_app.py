@@ -89,7 +89,10 @@ def _import_failed(name: str, wanted_by: str, error: BaseException) -> Configura
     where = f" ({_shown_path(own[-1].filename)}, line {own[-1].lineno})" if own else ""
     if isinstance(error, ConfigurationError):
         return ConfigurationError(f"{wanted_by}: {error}{where}")
-    return ConfigurationError(f"{wanted_by}: importing {name} failed: {type(error).__name__}: {error}{where}")
+    cure = ""
+    if isinstance(error, ImportError) and "partially initialized module" in str(error):
+        cure = "; let the module with the app import no tasks, and name theirs in Heeler(imports=[…])"
+    return ConfigurationError(f"{wanted_by}: importing {name} failed: {type(error).__name__}: {error}{where}{cure}")
 
 
 def _shown_path(path: str) -> str:
