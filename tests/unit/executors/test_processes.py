@@ -402,14 +402,16 @@ async def test_nobody_outlives_a_worker_that_is_killed(gate: Gate, template_dies
         sys.executable, "-c", WORKER.format(here=HERE, gate=gate.path), stdout=subprocess.PIPE
     )
     assert worker.stdout is not None
-    template = int(await worker.stdout.readline())
-    pids = [(await gate.arrival())[0] for _ in range(3)]
-    if template_dies_first:
-        os.kill(template, signal.SIGKILL)
-        await gone(template)
-    assert all(alive(pid) for pid in pids)
-    worker.kill()
-    await worker.wait()
+    try:
+        template = int(await worker.stdout.readline())
+        pids = [(await gate.arrival())[0] for _ in range(3)]
+        if template_dies_first:
+            os.kill(template, signal.SIGKILL)
+            await gone(template)
+        assert all(alive(pid) for pid in pids)
+    finally:
+        worker.kill()
+        await worker.wait()
     for pid in (template, *pids):
         await gone(pid)
 
@@ -417,7 +419,9 @@ async def test_nobody_outlives_a_worker_that_is_killed(gate: Gate, template_dies
 def alive(pid: int) -> bool:
     watched = os.pidfd_open(pid)
     try:
-        return not select.select([watched], [], [], 0)[0]
+        ended = select.poll()
+        ended.register(watched, select.POLLIN)
+        return not ended.poll(0)
     finally:
         os.close(watched)
 
