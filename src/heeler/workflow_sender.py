@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,8 +51,7 @@ class Leaf(NamedTuple):
     producer: Producer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowOptions:
+class WorkflowOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for of the workflow as a whole. `keep` is its result_ttl; None: the longest of its tasks'."""
 
     id: str | None = None

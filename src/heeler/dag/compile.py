@@ -16,7 +16,6 @@ The number of a latch's members is told when the last one is known.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -56,8 +55,7 @@ _NO_SOURCES: Mapping[int, Source] = {}
 BYTES_AT_ONCE = 256 << 10  # of jobs that one relay lets go
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedJob:
+class PlannedJob(msgspec.Struct, frozen=True):
     """A call in its place.
 
     `first` is what its first argument is filled with, `sources` those that name nodes; `waits`: something comes before.
@@ -74,8 +72,7 @@ class PlannedJob:
     waits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRelay:
+class PlannedRelay(msgspec.Struct, frozen=True):
     """A job that no function runs; see `dag.place.Relay`."""
 
     id: str
@@ -89,8 +86,7 @@ class PlannedRelay:
 Planned = PlannedJob | PlannedRelay
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedLatch:
+class PlannedLatch(msgspec.Struct, frozen=True):
     """A latch; `total` is None until it is closed."""
 
     id: str
@@ -101,8 +97,7 @@ class PlannedLatch:
     on_break: Planned | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """From now on the number of the latch's members is known, and what it joins."""
 
     latch: str
@@ -110,15 +105,13 @@ class Close:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A job that may start at once."""
 
     job: Planned
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """The answer to this is how many bytes the job takes."""
 
     job: Planned
@@ -127,8 +120,7 @@ class Measure:
 Item = PlannedLatch | Close | Entry | Measure
 
 
-@dataclass(frozen=True, slots=True)
-class _Around:
+class _Around(msgspec.Struct, frozen=True):
     """What a part is told of what it stands in.
 
     `scope` is the latch that stops it, `first` the value for its first jobs, `waits` whether something comes before
@@ -143,8 +135,7 @@ class _Around:
     sources: Mapping[int, Source] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Emitted:
+class _Emitted(msgspec.Struct, frozen=True):
     """A part's shape, and how many members of the latch that it was given to spread in are its own."""
 
     shape: Shape
@@ -244,7 +235,9 @@ class _Compiler:
             if number == 0:
                 inner = around
             else:
-                inner = replace(around, first=_source_of(steps[number - 1], f"{path}/{number - 1}"), waits=True)
+                inner = msgspec.structs.replace(
+                    around, first=_source_of(steps[number - 1], f"{path}/{number - 1}"), waits=True
+                )
             emitting = (
                 self.emit(steps[number], here, sinks, spread, inner)
                 if latch is None
@@ -271,7 +264,7 @@ class _Compiler:
         if join != spread:
             yield self._own_join(join, told, around)
         failures = () if tolerant else _only_failures(told)
-        inner = around if tolerant else replace(around, scope=join)
+        inner = around if tolerant else msgspec.structs.replace(around, scope=join)
         kinds: dict[Shape, int] = {}
         runs: list[tuple[int, int]] = []
         number = 0
@@ -313,7 +306,7 @@ class _Compiler:
                     on_break=PlannedRelay(f"{latch}:skip", "skip", join, relay, latch=latch),
                 )
             node_sinks = graph.sinks(number)
-            inner = replace(
+            inner = msgspec.structs.replace(
                 around,
                 scope=join,
                 first=None if node.after else around.first,
@@ -368,7 +361,7 @@ class _Compiler:
     def _callbacks(
         self, sketch: Sketch, path: str, around: _Around
     ) -> Generator[Item, int | None, tuple[tuple[Shape, ...], tuple[Shape, ...]]]:
-        inner = replace(around, waits=True, exempt=True, is_callback=True, scope=self._id)
+        inner = msgspec.structs.replace(around, waits=True, exempt=True, is_callback=True, scope=self._id)
         then = _LettingGo(outcome(path), self._id)
         catch = _LettingGo(caught(path), self._id)
         shapes: dict[str, list[Shape]] = {"t": [], "c": []}
@@ -377,7 +370,9 @@ class _Compiler:
             ("c", sketch.catch, catch, Source("failed", outcome(path))),
         ):
             for number, follower in enumerate(followers):
-                emitting = self.emit(follower, f"{path}/{mark}{number}", (), None, replace(inner, first=source))
+                emitting = self.emit(
+                    follower, f"{path}/{mark}{number}", (), None, msgspec.structs.replace(inner, first=source)
+                )
                 shapes[mark].append((yield from letting.collect(emitting)).shape)
             yield from letting.finish()
             if letting.relays:

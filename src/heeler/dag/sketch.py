@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from heeler.dag.place import FailurePolicy
 from heeler.dag.shape import NodeRule
@@ -12,16 +13,14 @@ from heeler.dag.shape import NodeRule
 __all__ = ["Call", "Graph", "GraphNode", "Group", "Sketch", "Steps"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sketch:
+class Sketch(msgspec.Struct, frozen=True, kw_only=True):
     """`then` follows its success, `catch` its failure."""
 
     then: tuple[Sketch, ...] = ()
     catch: tuple[Sketch, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Sketch):
+class Call(Sketch, frozen=True, kw_only=True):
     """One job. `takes`: what comes before it is its first argument."""
 
     leaf: Any
@@ -29,16 +28,14 @@ class Call(Sketch):
     takes: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps(Sketch):
+class Steps(Sketch, frozen=True, kw_only=True):
     """One after the other. `is_chord` is only how it is shown."""
 
     steps: Sequence[Sketch]
     is_chord: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group(Sketch):
+class Group(Sketch, frozen=True, kw_only=True):
     """Side by side; the members are drawn as they are sent. `drawn_once`: they cannot be drawn again."""
 
     members: Iterable[Sketch]
@@ -46,8 +43,7 @@ class Group(Sketch):
     drawn_once: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphNode:
+class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node of a graph; `after` are the numbers of those before it, all smaller than its own."""
 
     name: str
@@ -57,8 +53,7 @@ class GraphNode:
     failure: FailurePolicy = "fail_fast"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph(Sketch):
+class Graph(Sketch, frozen=True, kw_only=True):
     """Nodes in an order in which each comes after those that it waits for."""
 
     nodes: Sequence[GraphNode]

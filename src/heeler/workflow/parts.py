@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -213,7 +212,7 @@ class Composite(Composable[R_co]):
         if self._is_bare or not (self._then or self._catch):
             return sketch
         after = later(options)
-        return dataclasses.replace(  # a chain of one step is that step, which may have callbacks of its own
+        return msgspec.structs.replace(  # a chain of one step is that step, which may have callbacks of its own
             sketch,
             then=(*sketch.then, *(follower._sketch(after, numbers, depth + 1) for follower in self._then)),
             catch=(*sketch.catch, *(follower._sketch(after, numbers, depth + 1) for follower in self._catch)),
