@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 _PATIENCE = 60.0
+# A message on its way through the delays that finds the next queue not ready, while a server starts, is handed on after
+# three minutes unless this says otherwise; milliseconds.
+_ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 1000}]}].\n"
 _BINARIES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")  # the first one does not change the user
 
 
@@ -60,6 +63,7 @@ class RabbitmqServer:
         conf = (f"listeners.tcp.1 = 127.0.0.1:{self.port}", *settings)
         (self.folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in conf))
         (self.folder / "enabled_plugins").write_text("[].\n")
+        (self.folder / "advanced.config").write_text(_ADVANCED)
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -73,6 +77,7 @@ class RabbitmqServer:
             "RABBITMQ_MNESIA_BASE": f"{folder}/data",
             "RABBITMQ_LOG_BASE": f"{folder}/log",
             "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
             "RABBITMQ_PID_FILE": f"{folder}/pid",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
