@@ -73,7 +73,10 @@ def test_workers_that_die_at_the_steps_of_a_workflow(rabbitmq_site: Site):
     assert (account.accepted, account.missing, account.twice) == (len(jobs), [], [])
     assert all(len(site.ledger.of("accepted", job)) == 1 for job in jobs)
     ran_again = {job for job in jobs if len(site.ledger.of("started", job)) > 1}
-    assert ran_again == {"apply-before/0/0", "apply-before/0/1"}
+    surely = {"apply-before/0/0", "apply-before/0/1"}
+    # What was sent and not cleared is sent again a lease later, and may be taken while its first run is about to end.
+    perhaps = {f"clear-before/{place}" for place in ("1", "t0")}
+    assert surely <= ran_again <= surely | perhaps
 
 
 def test_producers_that_die_at_each_step_leave_either_nothing_or_a_job_that_runs(rabbitmq_site: Site):

@@ -135,7 +135,7 @@ def test_leases_that_are_not_renewed_are_no_life_unless_the_broker_is_away(monke
             started.set()
             go_on.wait(PATIENCE)
 
-        with app.worker(health_port=0) as worker:
+        with app.worker(concurrency=1, health_port=0) as worker:
             work.enqueue()
             assert started.wait(5)
             extend = broker.extend
@@ -149,7 +149,7 @@ def test_leases_that_are_not_renewed_are_no_life_unless_the_broker_is_away(monke
             def reasons() -> str:
                 return str(ask(worker, "/live")[1]["workers"][0]["reasons"])
 
-            # The job comes back to this worker under a new lease, so it is well for a moment now and then.
+            # With another slot free the job would come back here at once, under a new lease, and all would be well.
             until(lambda: "a lease ran out" in reasons())
             go_on.set()
             until(lambda: ask(worker, "/live")[0] == 200)
