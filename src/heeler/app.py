@@ -48,6 +48,7 @@ from heeler.model import Retry, TaskStatus, WorkerPresence
 from heeler.producer import Producer
 from heeler.registry import TaskRegistry
 from heeler.result_listener import ResultListener
+from heeler.sealer import Sealer
 from heeler.setting_checks import (
     callable_of,
     check_callable,
@@ -180,16 +181,13 @@ class Heeler:
             self.tasks.spec,
         )
         self._job_list = JobList(source)
-        self._producer = Producer(
-            self.connections,
-            listener,
+        sealer = Sealer(
             source,
-            codecs=self._codecs,
             wire=self._formats[NativeFormat.name],
             middleware=self.middleware,
             id_maker=callable_of(choose("id_maker", id_maker), "Heeler: id_maker"),
-            teller=self._teller,
         )
+        self._producer = Producer(sealer, self.middleware)
         self.eager = self.connections.scheme == "eager"
         if self.eager:
             from heeler.worker.eager_runs import EagerRuns

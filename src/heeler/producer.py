@@ -8,9 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
-from heeler.codecs import Codecs
-from heeler.connections import Connections
-from heeler.contracts import Broker, Middleware, WireFormat
+from heeler.contracts import Broker, Middleware
 from heeler.errors import (
     EnqueueManyError,
     HeelerError,
@@ -18,7 +16,6 @@ from heeler.errors import (
     ResultNotFound,
     Unroutable,
 )
-from heeler.event_teller import EventTeller
 from heeler.middleware import WatchedSending, hooks_called
 from heeler.model import (
     Envelope,
@@ -28,9 +25,8 @@ from heeler.model import (
 )
 from heeler.overrides import NO_OVERRIDES, Overrides
 from heeler.publish_line import PublishLine
-from heeler.result_listener import ResultListener
 from heeler.sealer import ItemReader, Sealer
-from heeler.task_result import ResultSource, TaskResult, wait_all
+from heeler.task_result import TaskResult, wait_all
 from heeler.task_spec import TaskSpec
 
 __all__ = ["Producer"]
@@ -43,24 +39,11 @@ LAZY_PART = 2 * BATCH  # the same of `enqueue_iter`
 class Producer:
     """Sends jobs for one app. Thread-safe; all sync callers share the broker's blocking connection."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        listener: ResultListener,
-        source: ResultSource,
-        *,
-        codecs: Codecs,
-        wire: WireFormat,
-        middleware: Sequence[Middleware],
-        id_maker: Callable[[], str],
-        teller: EventTeller,
-    ) -> None:
-        self.connections = connections
-        self.source = source
-        self.sealer = Sealer(
-            connections, listener, source, codecs=codecs, wire=wire, middleware=middleware, id_maker=id_maker
-        )
-        self._teller = teller
+    def __init__(self, sealer: Sealer, middleware: Sequence[Middleware]) -> None:
+        self.sealer = sealer
+        self.source = sealer.source
+        self.connections = connections = sealer.source.connections
+        self._teller = sealer.source.teller
         self._clock = connections.clock
         self._on_sent = hooks_called("on_sent", middleware)
         self._line = PublishLine(connections)

@@ -9,15 +9,12 @@ import msgspec
 
 from heeler.arguments import Gap, Way, encode_unbound, fingerprint, given_unbound, take_gaps
 from heeler.clock import new_id, new_ids
-from heeler.codecs import Codecs
-from heeler.connections import Connections
 from heeler.contracts import Middleware, TypedCodec, WireFormat
 from heeler.errors import ConfigurationError, InvalidArguments, PayloadTooLarge
 from heeler.expiry_watch import expires_at
 from heeler.middleware import compose_enqueue
 from heeler.model import Envelope, Message, ResultRecord
 from heeler.overrides import NO_OVERRIDES, Overrides, checked_id
-from heeler.result_listener import ResultListener
 from heeler.task_result import ResultSource, TaskResult
 from heeler.task_spec import MomentOrDelay, TaskSpec, moment_or_delay
 
@@ -44,22 +41,19 @@ class Sealer:
 
     def __init__(
         self,
-        connections: Connections,
-        listener: ResultListener,
         source: ResultSource,
         *,
-        codecs: Codecs,
         wire: WireFormat,
         middleware: Sequence[Middleware],
         id_maker: Callable[[], str],
     ) -> None:
-        self._connections = connections
-        self._source = source
-        self._listener = listener
-        self._codecs = codecs
+        self.source = source
+        self._connections = source.connections
+        self._listener = source.listener
+        self._codecs = source.codecs
+        self._clock = source.clock
         self._wire = wire
         self._id_maker = id_maker
-        self._clock = connections.clock
         innermost = self._seal
         self._around = compose_enqueue(middleware, innermost)
         self._is_wrapped = self._around is not innermost
@@ -186,7 +180,7 @@ class Sealer:
         )
         self._check_size(envelope)
         result: TaskResult[Any] = TaskResult(
-            self._source, ResultRecord(envelope=envelope), self._generation(envelope), True
+            self.source, ResultRecord(envelope=envelope), self._generation(envelope), True
         )
         if self._listener.is_only_source:
             self._listener.expect(result)
@@ -260,13 +254,7 @@ class Sealer:
 
     def prepare_like(self, template: Envelope, id: str, headers: dict[str, str]) -> Prepared:
         """As `prepare`, for a job like the template, with these headers besides. Raises what a middleware raises."""
-        message = msgspec.structs.replace(
-            self._wire.open(template), id=id, enqueued_at=self._clock.time(), headers=template.headers | headers
-        )
-        if self._is_wrapped:
-            args, kwargs = self._given(message)
-            message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
-        return self._prepared(message)
+        return self._prepared(self._message_like(template, id, headers))
 
     def member_template(
         self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any], ask: Overrides, id: str
@@ -285,13 +273,16 @@ class Sealer:
             if seal is not None:
                 envelope = seal(id, template.body, self._clock.time())
                 return msgspec.structs.replace(envelope, headers=template.headers | headers)
+        return self._sealed_member(self._message_like(template, id, headers))
+
+    def _message_like(self, template: Envelope, id: str, headers: dict[str, str]) -> Message:
         message = msgspec.structs.replace(
             self._wire.open(template), id=id, enqueued_at=self._clock.time(), headers=template.headers | headers
         )
         if self._is_wrapped:
             args, kwargs = self._given(message)
             message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
-        return self._sealed_member(message)
+        return message
 
     @property
     def asks_middleware(self) -> bool:
@@ -300,7 +291,7 @@ class Sealer:
 
     def _given(self, message: Message) -> tuple[tuple[Any, ...], dict[str, Any]]:
         codec = self._codecs.get(message.content_type)
-        spec = self._source.spec_of(message.task)
+        spec = self.source.spec_of(message.task)
         if spec is None or spec.parameters is None:
             return given_unbound(message.payload, codec, message.bound)
         return spec.parameters.given(message.payload, codec, message.bound, message.positional)
@@ -408,7 +399,7 @@ class _Alike:
         self._codec = codec
         self._seal = seal
         self._check_size = sealer._check_size
-        self._source = sealer._source
+        self._source = sealer.source
         self.reply_to = envelope.reply_to
         self._generation = sealer._generation
 
