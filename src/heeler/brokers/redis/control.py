@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +19,7 @@ from heeler.model import Command, EventBatch, WorkerPresence
 
 __all__ = ["RedisControlChannel"]
 
+T = TypeVar("T")
 logger = logging.getLogger("heeler.broker.redis")
 _encode = msgspec.msgpack.Encoder().encode
 _decode_presence = msgspec.msgpack.Decoder(WorkerPresence).decode
@@ -24,103 +27,90 @@ _decode_command = msgspec.msgpack.Decoder(Command).decode
 _decode_batch = msgspec.msgpack.Decoder(EventBatch).decode
 
 
-class RedisCommandInbox(CommandInbox):
-    """The commands for one worker, as they are published to its address."""
+class _Inbox(ABC, Generic[T]):
+    """What is published to an address of this process, which stands in a list on the server while it is wanted."""
 
-    def __init__(self, link: Link, listener: Listener, prefix: str, worker_id: str) -> None:
+    def __init__(self, link: Link, listener: Listener, decode: Callable[[bytes], T]) -> None:
         self._link = link
         self._listener = listener
-        self._prefix = prefix
-        self._worker_id = worker_id
+        self._decode = decode
         self._address = ""
-        self._commands: list[Command] = []
+        self._messages: list[T] = []
         self._arrived = asyncio.Event()
         self._listed = False
+
+    @abstractmethod
+    async def enlist(self) -> None:
+        """Write the address into the list."""
+
+    @abstractmethod
+    async def strike(self) -> None:
+        """Take it out."""
 
     async def open(self) -> None:
         self._address = await self._listener.listen(self._take, self._missed)
         await self._enlist()
 
     async def _enlist(self) -> None:
-        await self._link.command("HSET", f"{self._prefix}listeners", self._worker_id, self._address)
+        await self.enlist()
         self._listed = True
 
-    async def receive(self) -> list[Command]:
-        while not self._commands:
+    async def receive(self) -> list[T]:
+        while not self._messages:
             await self._listener.connected()
             if not self._listed:
                 await self._enlist()
             self._arrived.clear()
             await self._arrived.wait()
-        commands, self._commands = self._commands, []
-        return commands
+        messages, self._messages = self._messages, []
+        return messages
 
     async def close(self) -> None:
         await self._listener.stop(self._address)
         try:
-            await self._link.run(script("unlisten"), self._worker_id, self._address)
-        except HeelerError as error:
-            logger.debug("the address of %s could not be given back: %s", self._worker_id, error)
-
-    def _take(self, message: bytes) -> None:
-        try:
-            self._commands.append(_decode_command(message))
-        except msgspec.DecodeError as error:
-            logger.error("a message on the channel of commands is none of ours: %s", error)
-        self._arrived.set()
-
-    def _missed(self) -> None:
-        self._listed = False
-        self._arrived.set()
-
-
-class RedisEventInbox(EventInbox):
-    """Events as they are published to the address of one who follows them."""
-
-    def __init__(self, link: Link, listener: Listener, prefix: str) -> None:
-        self._link = link
-        self._listener = listener
-        self._followers = f"{prefix}followers"
-        self._address = ""
-        self._batches: list[EventBatch] = []
-        self._arrived = asyncio.Event()
-        self._listed = False
-
-    async def open(self) -> None:
-        self._address = await self._listener.listen(self._take, self._missed)
-        await self._enlist()
-
-    async def _enlist(self) -> None:
-        await self._link.command("SADD", self._followers, self._address)
-        self._listed = True
-
-    async def receive(self) -> list[EventBatch]:
-        while not self._batches:
-            await self._listener.connected()
-            if not self._listed:
-                await self._enlist()
-            self._arrived.clear()
-            await self._arrived.wait()
-        batches, self._batches = self._batches, []
-        return batches
-
-    async def close(self) -> None:
-        await self._listener.stop(self._address)
-        try:
-            await self._link.command("SREM", self._followers, self._address)
+            await self.strike()
         except HeelerError as error:
             logger.debug("the address %s could not be given back: %s", self._address, error)
 
     def _take(self, message: bytes) -> None:
         try:
-            self._batches.append(_decode_batch(message))
+            self._messages.append(self._decode(message))
         except msgspec.DecodeError as error:
-            logger.error("a message on the channel of events is none of ours: %s", error)
+            logger.error("a message at the address %s is none of ours: %s", self._address, error)
         self._arrived.set()
 
     def _missed(self) -> None:
         self._listed = False
         self._arrived.set()
+
+
+class RedisCommandInbox(_Inbox[Command], CommandInbox):
+    """The commands for one worker."""
+
+    def __init__(self, link: Link, listener: Listener, prefix: str, worker_id: str) -> None:
+        super().__init__(link, listener, _decode_command)
+        self._listeners = f"{prefix}listeners"
+        self._worker_id = worker_id
+
+    async def enlist(self) -> None:
+        await self._link.command("HSET", self._listeners, self._worker_id, self._address)
+
+    async def strike(self) -> None:
+        await self._link.run(script("unlisten"), self._worker_id, self._address)
+
+
+class RedisEventInbox(_Inbox[EventBatch], EventInbox):
+    """Events for one who follows them."""
+
+    def __init__(self, link: Link, listener: Listener, prefix: str) -> None:
+        super().__init__(link, listener, _decode_batch)
+        self._followers = f"{prefix}followers"
+
+    async def enlist(self) -> None:
+        await self._link.command("SADD", self._followers, self._address)
+
+    async def strike(self) -> None:
+        await self._link.command("SREM", self._followers, self._address)
 
 
 class RedisControlChannel(ControlChannel):
